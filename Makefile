@@ -1,0 +1,38 @@
+# `make demo` sets everything up and runs the main job; `make test` sets up and passes the tests.
+# AUDIO=<folder> (sub-folders are genres) uses your own audio; GENRE_HOME=<folder> moves the state.
+PYTHON ?= python3
+BIN := .venv/bin
+LOCKED := pyproject.toml uv.lock scripts/bootstrap.py
+
+.PHONY: help setup dev demo up down check test bench screenshots clean
+help: ## this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/.setup: $(LOCKED)
+	@$(PYTHON) scripts/bootstrap.py
+.venv/.dev: $(LOCKED)
+	@$(PYTHON) scripts/bootstrap.py --dev
+
+setup: .venv/.setup ## install everything from the lock file into .venv
+dev: .venv/.dev ## the same, with what tests and checks need
+
+demo: setup ## the main job, on your AUDIO or on synthetic sample music
+	@$(BIN)/genre-assets demo $(if $(AUDIO),--audio "$(AUDIO)")
+up: setup ## start the local services
+	@$(BIN)/genre-assets up
+down: setup ## stop them, leaving nothing but the data
+	@$(BIN)/genre-assets down
+
+check: dev ## lint, types, Dagster definitions
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	DAGSTER_HOME=$$(mktemp -d) $(BIN)/dagster definitions validate -m genre_assets.definitions --log-level error
+test: dev ## the whole suite, with the real services
+	$(BIN)/pytest $(PYTEST_ARGS)
+bench: dev ## measure everything that the docs claim
+	$(BIN)/python -m benchmarks.run
+screenshots: dev ## the pictures in the README, from the running stack
+	$(BIN)/python scripts/screenshots.py
+clean: ## remove the environment (not the data)
+	rm -rf .venv

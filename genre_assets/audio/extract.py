@@ -1,0 +1,166 @@
+"""Samples to a feature row, and a file to the rows of its segments.
+
+This is the only feature code of the platform: Dagster's assets, the Triton pre-processor and the command line call it.
+It runs on NumPy and SciPy alone (plus soundfile and av to decode), with NumPy 1.26 as with 2.
+"""
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from genre_assets.audio import decode as decoding
+from genre_assets.audio import default_set, gtzan37, segments
+from genre_assets.audio.filters import Doubles, Floats
+from genre_assets.audio.memory import keep_freed_memory
+from genre_assets.audio.reasons import AudioError, Reason
+from genre_assets.audio.spectrum import analyse
+from genre_assets.errors import BadInput
+
+if TYPE_CHECKING:
+    from genre_assets.settings import Settings
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """A named, versioned list of columns. A change of any value is a new version."""
+
+    name: str
+    version: str
+    columns: tuple[str, ...]
+    compute: Callable[[Floats, int], Doubles]
+
+
+FEATURE_SETS: Mapping[str, FeatureSet] = {
+    "default": FeatureSet(
+        "default",
+        default_set.VERSION,
+        default_set.COLUMNS,
+        lambda samples, rate: default_set.compute(default_set.spectrum_of(samples, rate)),
+    ),
+    "gtzan37": FeatureSet(
+        "gtzan37",
+        gtzan37.VERSION,
+        gtzan37.COLUMNS,
+        lambda samples, rate: gtzan37.compute(analyse(samples, rate)),
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How much of a file is used, and what is refused; see the settings of the same names."""
+
+    max_seconds: float = 30.0
+    segment_seconds: float = 10.0
+    offset: decoding.Offset = "start"
+    min_seconds: float = 1.0
+    max_file_mb: float = 200.0
+
+    @classmethod
+    def from_settings(cls, settings: "Settings") -> "Limits":
+        """The limits that the settings state."""
+        return cls(
+            settings.max_seconds, settings.segment_seconds, settings.offset, settings.min_seconds, settings.max_file_mb
+        )
+
+
+@dataclass(frozen=True)
+class Item:
+    """What a file gave: a feature row for each segment, and facts. Times to decode and to extract are in seconds."""
+
+    features: Floats  # [segments, columns]
+    segments: tuple[tuple[int, float, float], ...]  # index, start and length in seconds of each row
+    fingerprint: str
+    duration_s: float
+    sample_rate: int
+    channels: int
+    format: str
+    decode_s: float
+    extract_s: float
+
+
+def feature_set_named(name: str) -> FeatureSet:
+    """The feature set of that name. Raises `BadInput` for an unknown one."""
+    if name not in FEATURE_SETS:
+        raise BadInput(f"no feature set {name!r}; there are: {', '.join(FEATURE_SETS)}")
+    return FEATURE_SETS[name]
+
+
+def extract(samples: Floats, sample_rate: int, *, feature_set: str = "default") -> Floats:
+    """The feature row of a mono waveform (float32 [n]): float32 [columns].
+
+    Raises `AudioError` (`EMPTY`, `NOT_FINITE`) if there is nothing to compute on or the result is not finite.
+    """
+    if not len(samples):
+        raise AudioError(Reason.EMPTY, "no sample in it")
+    keep_freed_memory()
+    with np.errstate(all="ignore"), one_thread():
+        values = feature_set_named(feature_set).compute(np.ascontiguousarray(samples, np.float32), sample_rate)
+        row = values.astype(np.float32)
+    if not np.isfinite(row).all():
+        raise AudioError(Reason.NOT_FINITE, "its features are not finite")
+    return row
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """Linear algebra on one thread: its matrices are small here, and waiting threads cost several times the work."""
+    controller = _thread_controller()
+    return controller.limit(limits=1) if controller else nullcontext()
+
+
+@cache
+def _thread_controller() -> Any:
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:  # not in Triton's environment, which sets OPENBLAS_NUM_THREADS instead
+        return None
+    return ThreadpoolController()
+
+
+def fingerprint_of(source: bytes | Path) -> str:
+    """SHA-256 of the bytes, in hexadecimal."""
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    with source.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def decode_limited(source: bytes | Path, limits: Limits) -> decoding.Clip:
+    """Decode within the limits. Raises `AudioError`."""
+    return decoding.decode(
+        source,
+        max_seconds=limits.max_seconds,
+        offset=limits.offset,
+        min_seconds=limits.min_seconds,
+        max_file_mb=limits.max_file_mb,
+    )
+
+
+def extract_item(source: bytes | Path, *, feature_set: str = "default", limits: Limits | None = None) -> Item:
+    """Decode a file and extract a row for each segment. Raises `AudioError` if it cannot be used."""
+    limits = limits or Limits()
+    started = time.perf_counter()
+    clip = decode_limited(source, limits)
+    decoded = time.perf_counter()
+    parts = segments.cut(
+        clip.samples, clip.sample_rate, segment_seconds=limits.segment_seconds, max_seconds=limits.max_seconds
+    )
+    rows = [extract(part.samples, clip.sample_rate, feature_set=feature_set) for part in parts]
+    return Item(
+        features=np.stack(rows),
+        segments=tuple((part.index, part.start_s, part.seconds) for part in parts),
+        fingerprint=fingerprint_of(source),
+        duration_s=clip.duration_s,
+        sample_rate=clip.sample_rate,
+        channels=clip.channels,
+        format=clip.format,
+        decode_s=decoded - started,
+        extract_s=time.perf_counter() - decoded,
+    )

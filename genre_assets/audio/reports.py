@@ -1,0 +1,104 @@
+"""What people see of the audio stage in the UI: metadata, small tables and plots, as plain values and Markdown."""
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from genre_assets.audio import features as feature_tables
+from genre_assets.audio import inventory
+from genre_assets.audio.reasons import MEANING, OK, Reason
+from genre_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+_BLUE, _ORANGE = "#2a6f97", "#e07a2f"
+
+
+def of_inventory(table: "pd.DataFrame", settings: Settings, genre: str) -> dict[str, str | int | float]:
+    """Metadata of one genre's inventory."""
+    usable = table[table["verdict"] == OK]
+    return {
+        "files": len(table),
+        "usable": len(usable),
+        "in quarantine": len(table) - len(usable),
+        "hours": round(float(usable["duration_s"].sum()) / 3600, 3),
+        "inventory": f"s3://{settings.features_bucket}/{inventory.inventory_key(genre)}",
+        "quarantine": f"s3://{settings.features_bucket}/{inventory.quarantine_key(genre)}",
+    }
+
+
+def of_features(table: "pd.DataFrame", settings: Settings, genre: str) -> dict[str, str | int | float]:
+    """Metadata of one genre's features."""
+    return {
+        "dagster/row_count": len(table),
+        "recordings": int(table["recording"].nunique()),
+        "hours": round(float(table["seconds"].sum()) / 3600, 3),
+        "table": f"s3://{settings.features_bucket}/{feature_tables.part_key(settings.feature_set, genre)}",
+    }
+
+
+def table_of_reasons(tables: "Mapping[str, pd.DataFrame]", *, examples: int = 3) -> str:
+    """How many files are in quarantine for which reason, with examples, as Markdown."""
+    lines = ["| reason | files | what it means | for example |", "|---|---|---|---|"]
+    for reason in Reason:
+        rows = [row for table in tables.values() for row in table[table["verdict"] == reason].itertuples()]
+        if rows:
+            shown = "; ".join(f"{_plain(row.key)}: {_plain(row.detail)}" for row in rows[:examples])
+            lines.append(f"| {reason} | {len(rows)} | {MEANING[reason]} | {shown} |")
+    return "\n".join(lines) if len(lines) > 2 else "nothing in quarantine"
+
+
+def table_of_times(times: Sequence[tuple[str, float]]) -> str:
+    """Keys and seconds as Markdown."""
+    rows = [f"| {_plain(key)} | {seconds:.2f} |" for key, seconds in times]
+    return "\n".join(["| file | seconds |", "|---|---|", *rows]) if rows else "none"
+
+
+def table_of_failures(failed: Mapping[str, str]) -> str:
+    """Keys and what was wrong, as Markdown."""
+    rows = [f"| {_plain(key)} | {_plain(why)} |" for key, why in sorted(failed.items())]
+    return "\n".join(["| file | why |", "|---|---|", *rows]) if rows else "none"
+
+
+def plot_of_verdicts(tables: "Mapping[str, pd.DataFrame]") -> str:
+    """Usable files and files in quarantine of each genre, as an image in Markdown."""
+    usable = [int((table["verdict"] == OK).sum()) for table in tables.values()]
+    others = [len(table) - count for table, count in zip(tables.values(), usable, strict=True)]
+
+    def draw(axes: "Axes") -> None:
+        axes.barh(list(tables), usable, color=_BLUE, label="usable")
+        axes.barh(list(tables), others, left=usable, color=_ORANGE, label="in quarantine")
+        axes.set_xlabel("files")
+        axes.legend()
+
+    return _image("files by genre", len(tables), draw)
+
+
+def plot_of_segments(tables: "Mapping[str, pd.DataFrame]") -> str:
+    """Segments of each genre, as an image in Markdown."""
+
+    def draw(axes: "Axes") -> None:
+        axes.barh(list(tables), [len(table) for table in tables.values()], color=_BLUE)
+        axes.set_xlabel("segments")
+
+    return _image("segments by genre", len(tables), draw)
+
+
+def _image(title: str, bars: int, draw: "Callable[[Axes], None]") -> str:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 1 + 0.3 * bars), layout="constrained")
+    axes = figure.subplots()
+    draw(axes)
+    axes.invert_yaxis()
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=80)
+    return f"![{title}](data:image/png;base64,{base64.b64encode(file.getvalue()).decode()})"
+
+
+def _plain(text: object) -> str:
+    """Text that cannot break out of a Markdown table cell: keys are chosen by whoever uploads."""
+    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")[:200]

@@ -1,0 +1,71 @@
+"""The audit table: every move of a model or a route, who or what made it, when, why, from what to what."""
+
+import json
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from genre_assets.database import Database
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import cursor
+
+DDL = """
+CREATE TABLE IF NOT EXISTS audit (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    at timestamptz NOT NULL DEFAULT now(),
+    subject text NOT NULL,            -- champion | fallback | route
+    moved_from text,
+    moved_to text NOT NULL,
+    actor text NOT NULL,              -- a person, or the part of the platform that acted
+    reason text NOT NULL,
+    evidence jsonb NOT NULL DEFAULT '{}'
+)
+"""
+_INSERT = """
+INSERT INTO audit (subject, moved_from, moved_to, actor, reason, evidence) VALUES (%s, %s, %s, %s, %s, %s)
+"""
+
+
+@dataclass(frozen=True)
+class Move:
+    """One row of the audit table. `at` is in UTC."""
+
+    id: int
+    at: datetime
+    subject: str
+    moved_from: str | None
+    moved_to: str
+    actor: str
+    reason: str
+    evidence: dict[str, Any]
+
+
+def record(
+    database: Database,
+    subject: str,
+    *,
+    moved_from: str | None,
+    moved_to: str,
+    actor: str,
+    reason: str,
+    evidence: dict[str, Any] | None = None,
+    cursor: "cursor | None" = None,
+) -> None:
+    """Write one move; with `cursor`, in the caller's transaction, so that the move and its record stand or fall together."""
+    database.ensure(DDL)
+    values = (subject, moved_from, moved_to, actor, reason, json.dumps(evidence or {}))
+    if cursor is not None:
+        cursor.execute(_INSERT, values)
+    else:
+        database.execute(_INSERT, values)
+
+
+def history(database: Database, *, limit: int = 50, subject: str | None = None) -> list[Move]:
+    """The newest moves first."""
+    database.ensure(DDL)
+    rows = database.rows(
+        "SELECT * FROM audit WHERE %(subject)s IS NULL OR subject = %(subject)s ORDER BY id DESC LIMIT %(limit)s",
+        {"subject": subject, "limit": limit},
+    )
+    return [Move(**row) for row in rows]

@@ -1,0 +1,101 @@
+"""The only assembler: the stages in flow order, the jobs, and `defs`, which the code server loads.
+
+An asset, check or sensor is written in its stage and added to that stage's list; nothing is added here.
+"""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import dagster as dg
+
+# Range runs over the genres are the one beta feature that is used (docs/decisions).
+warnings.filterwarnings("ignore", category=dg.BetaWarning)
+
+from genre_assets.audio import assets as audio_assets  # noqa: E402  # after the filter, which their decorators need
+from genre_assets.audio import checks as audio_checks  # noqa: E402
+from genre_assets.audio import sensors as audio_sensors  # noqa: E402
+from genre_assets.models import assets as models_assets  # noqa: E402
+from genre_assets.models import checks as models_checks  # noqa: E402
+from genre_assets.models import sensors as models_sensors  # noqa: E402
+from genre_assets.packaging import assets as packaging_assets  # noqa: E402
+from genre_assets.packaging import checks as packaging_checks  # noqa: E402
+from genre_assets.resources import default_resources  # noqa: E402
+from genre_assets.serving import assets as serving_assets  # noqa: E402
+from genre_assets.serving import checks as serving_checks  # noqa: E402
+from genre_assets.serving import sensors as serving_sensors  # noqa: E402
+from genre_assets.settings import Settings, load_settings  # noqa: E402
+
+# Group names sort in flow order, which is how the UI lists them.
+STAGES: tuple[tuple[str, Sequence[Any]], ...] = (
+    ("audio", audio_assets.ASSETS),
+    ("models", models_assets.ASSETS),
+    ("packaging", packaging_assets.ASSETS),
+    ("serving", serving_assets.ASSETS),
+)
+CHECKS = [*audio_checks.CHECKS, *models_checks.CHECKS, *packaging_checks.CHECKS, *serving_checks.CHECKS]
+SENSORS = [*audio_sensors.SENSORS, *models_sensors.SENSORS, *serving_sensors.SENSORS]
+
+AUDIO = ("raw_audio", "features")
+MODELS = tuple(asset.key.to_user_string() for asset in models_assets.ASSETS)
+PACKAGING = ("conda_pack", "triton_repo")
+
+JOBS = [
+    dg.define_asset_job(
+        "build",
+        dg.AssetSelection.assets(*AUDIO, *MODELS, *PACKAGING, "live_ensemble"),
+        description="The whole flow, from the raw bucket to the live ensemble, in one run over all genres.",
+    ),
+    dg.define_asset_job(
+        "ingest",
+        dg.AssetSelection.assets(*AUDIO),
+        description="Inventory and features of the genres whose objects changed.",
+    ),
+    dg.define_asset_job(
+        "retrain",
+        dg.AssetSelection.assets(*MODELS, "triton_repo", "live_ensemble"),
+        description="From the features at hand to a live ensemble.",
+    ),
+    dg.define_asset_job(
+        "release",
+        dg.AssetSelection.assets("triton_repo", "live_ensemble"),
+        description="From the registry's champion and fallback, as they are, to a live ensemble.",
+    ),
+    dg.define_asset_job(
+        "promote",
+        dg.AssetSelection.assets("live_ensemble"),
+        description="Switch the route of the live ensemble: champion or fallback.",
+    ),
+    dg.define_asset_job(
+        "drift",
+        dg.AssetSelection.assets("drift_reports"),
+        description="Judge the windows of answered requests that are full, and act on the verdicts.",
+    ),
+    dg.define_asset_job(
+        "batch",
+        dg.AssetSelection.assets("batch_predictions"),
+        description="Answers of the live ensemble to everything under a prefix of the raw bucket, as one Parquet.",
+    ),
+]
+
+
+def build_defs(settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
+    """Definitions over the given settings; `resources` replaces defaults by name (tests hand over their own)."""
+    defaults = default_resources(settings or load_settings())
+    assets = [asset for group, members in STAGES for asset in _grouped(group, members)]
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=CHECKS,
+        jobs=JOBS,
+        sensors=SENSORS,
+        resources={**defaults, **(resources or {})},
+        # One process for a run: a process for each step costs more than the steps (docs/decisions).
+        executor=dg.in_process_executor,
+    )
+
+
+def _grouped(group: str, members: Sequence[Any]) -> Sequence[Any]:
+    return dg.map_asset_specs(lambda spec: spec.replace_attributes(group_name=group), members)
+
+
+defs = build_defs()

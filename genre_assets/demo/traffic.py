@@ -1,0 +1,84 @@
+"""Traffic for the ensemble: distinct segments cut from clips at random places, clean or made to drift."""
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_assets.audio.decode import Clip, decode
+from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
+
+
+@dataclass(frozen=True)
+class Request:
+    """One item to send: the bytes of a wav file, and where it was cut from."""
+
+    source: str
+    genre: str
+    audio: bytes
+
+
+class Traffic:
+    """An endless stream of distinct segments of the clips under `folder` (`genre/file`).
+
+    Each segment starts at a place of its own, drawn by `seed`, so that none is sent twice and no window of the
+    drift check counts a repetition as evidence.
+    """
+
+    def __init__(self, folder: Path, *, seconds: float, seed: int) -> None:
+        self.clips = [(path, path.parent.name) for genre in GENRES for path in sorted((folder / genre).glob("*.*"))]
+        if not self.clips:
+            raise BadInput(f"no audio in {folder}: sub-folders named like the genres must hold it")
+        self.seconds = seconds
+        self.random = np.random.default_rng(seed)
+        self.decoded: dict[Path, Clip] = {}
+
+    def clean(self) -> Iterator[Request]:
+        """Segments as they are."""
+        while True:
+            yield self._segment(drifted=False)
+
+    def drifted(self) -> Iterator[Request]:
+        """Segments as a broken intake would deliver them: telephone band, 12 dB quieter, with noise at 20 dB."""
+        while True:
+            yield self._segment(drifted=True)
+
+    def _segment(self, *, drifted: bool) -> Request:
+        path, genre = self.clips[int(self.random.integers(len(self.clips)))]
+        clip = self._clip(path)
+        length = min(len(clip.samples), int(self.seconds * clip.sample_rate))
+        start = int(self.random.integers(len(clip.samples) - length + 1))
+        samples = clip.samples[start : start + length]
+        if drifted:
+            samples = telephone(samples, clip.sample_rate, self.random)
+        return Request(f"{path.name}+{start / clip.sample_rate:.2f}s", genre, wav_bytes(samples, clip.sample_rate))
+
+    def _clip(self, path: Path) -> Clip:
+        if path not in self.decoded:
+            self.decoded[path] = decode(path)
+        return self.decoded[path]
+
+
+def telephone(
+    samples: NDArray[np.float32], sample_rate: int, random: np.random.Generator, *, gain_db: float = -12.0
+) -> NDArray[np.float32]:
+    """Band-limit mono samples to 300-1,500 Hz, lower them by `gain_db`, add white noise 20 dB below them."""
+    spectrum = np.fft.rfft(samples)
+    frequency = np.fft.rfftfreq(len(samples), 1 / sample_rate)
+    spectrum[(frequency < 300) | (frequency > 1500)] = 0
+    narrow = np.fft.irfft(spectrum, n=len(samples)) * 10 ** (gain_db / 20)
+    noise = random.standard_normal(len(samples)) * np.sqrt(np.mean(narrow**2)) / 10
+    return np.asarray(narrow + noise, dtype=np.float32)
+
+
+def wav_bytes(samples: NDArray[np.float32], sample_rate: int) -> bytes:
+    """Mono samples as a 16-bit wav file."""
+    import soundfile
+
+    buffer = io.BytesIO()
+    soundfile.write(buffer, np.clip(samples, -1, 1), sample_rate, format="WAV", subtype="PCM_16")
+    return buffer.getvalue()

@@ -1,0 +1,197 @@
+"""Stage 2, features -> champion: training_set -> tuned_{xgboost,random_forest,k_neighbors} -> champion_models.
+
+Bodies are scripts: load, one domain call, store, metadata. What a step computes lives in the other modules.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from genre_assets.audio.extract import FEATURE_SETS
+from genre_assets.models import champion, experiment, plots, stored, tables, training, vote
+from genre_assets.models.classifier import Family
+from genre_assets.models.families import FAMILIES
+from genre_assets.models.registry import ModelRegistry, RegisteredVersion
+from genre_assets.models.split import SPLITS
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+
+OWNERS = ["team:ml-platform"]
+
+
+@dg.asset(deps=["features"], kinds={"python", "parquet", "s3"}, owners=OWNERS, code_version="1")
+def training_set(
+    settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
+) -> dg.MaterializeResult[None]:
+    """Every segment's features with its genre, group and split: train, validation, test.
+
+    Splits are stratified by genre and grouped by artist or album (`groups.csv`), else by recording; near-duplicates
+    share a group. They follow from a hash of the group, so that new clips leave the old ones where they are. Ready
+    feature tables (`GENRE_FEATURE_TABLES`) may stand in for audio, and may bring their own splits.
+    """
+    feature_set = FEATURE_SETS[settings.feature_set]
+    if settings.feature_tables:
+        rows = tables.read_tables(settings.feature_tables, feature_set.columns, store)
+    else:
+        rows = stored.read_features(store, settings)
+    made = training.build(
+        rows,
+        feature_set.columns,
+        feature_set=feature_set.name,
+        feature_set_version=feature_set.version,
+        groups=stored.read_groups(store, settings),
+        min_clips=settings.min_clips_per_genre,
+    )
+    stored.write(store, settings, made)
+    counts = training.recordings_by_genre(made)
+    return dg.MaterializeResult(
+        metadata={
+            "rows": made.manifest.rows,
+            "recordings": made.manifest.recordings,
+            "groups": made.manifest.groups,
+            "groups merged as near-duplicates": made.manifest.merged,
+            "rows left out as copies of held-out rows": made.manifest.dropped,
+            "columns": len(made.manifest.columns),
+            "splits": dict(made.manifest.splits),
+            "class balance": dg.MetadataValue.md(plots.as_markdown("class balance", plots.class_balance(counts))),
+            "recordings by genre": _genre_table(counts),
+            "data": f"s3://{settings.features_bucket}/{stored.KEY}",
+        },
+        data_version=dg.DataVersion(made.manifest.version),
+    )
+
+
+def tuned_asset(family: Family) -> dg.AssetsDefinition:
+    """The asset of one family."""
+
+    @dg.asset(
+        name=f"tuned_{family.name}",
+        deps=[training_set],
+        kinds={"python", "mlflow", "onnx"},
+        owners=OWNERS,
+        code_version=f"{experiment.CODE_VERSION}.{family.version}",
+        description=f"The best {family.name.replace('_', ' ')} that the budget finds, as a registered ONNX model.\n\n"
+        "The Optuna study is kept in the database: an interrupted search goes on, a finished one is not repeated. "
+        "The objective is the G-mean of grouped cross-validation over the training rows.",
+    )
+    def tuned(
+        context: dg.AssetExecutionContext,
+        settings: dg.ResourceParam[Settings],
+        store: dg.ResourceParam[ObjectStore],
+        registry: dg.ResourceParam[ModelRegistry],
+    ) -> dg.MaterializeResult[None]:
+        data = stored.read(store, settings)
+        return _model_result(context, registry, experiment.obtain(family, data, settings, registry))
+
+    return tuned
+
+
+TUNED = [tuned_asset(family) for family in FAMILIES.values()]
+
+
+@dg.asset(deps=TUNED, kinds={"python", "mlflow", "onnx"}, owners=OWNERS, code_version=vote.VERSION)
+def voting_model(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    registry: dg.ResourceParam[ModelRegistry],
+) -> dg.MaterializeResult[None]:
+    """The mean of the families' probabilities, as one more registered ONNX model: one more candidate for champion."""
+    data = stored.read(store, settings)
+    return _model_result(context, registry, experiment.obtain_vote(data, settings, registry))
+
+
+@dg.asset(deps=[*TUNED, voting_model], kinds={"python", "mlflow"}, owners=OWNERS, code_version="1")
+def champion_models(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    registry: dg.ResourceParam[ModelRegistry],
+) -> dg.MaterializeResult[None]:
+    """Champion and fallback, as registry aliases; every move of one is in the audit table with its reason.
+
+    A challenger replaces the champion only if it is surely better on recordings that neither has trained on. The
+    fallback is of another family, and follows the newest data.
+    """
+    data = stored.read(store, settings)
+    with tempfile.TemporaryDirectory() as folder:
+        choice = champion.choose(registry, data, settings, store, Path(folder))
+        candidates = champion.newest_of_each_family(registry, data.manifest.version)
+        for version in {choice.champion.version, choice.fallback.version, *(c.version for c in candidates)}:
+            champion.publish_reference(registry, store, settings, version, Path(folder))
+    context.log.info(f"champion: {choice.champion.reason}; fallback: {choice.fallback.reason}")
+    versions = {alias: registry.version(alias) for alias in ("champion", "fallback")}
+    described = {
+        f"{alias} {name}": value
+        for alias, version in versions.items()
+        if version is not None
+        for name, value in {
+            "version": version.version,
+            "family": version.family,
+            **_figures(version),
+            **_link(registry, version),
+        }.items()
+    }
+    return dg.MaterializeResult(
+        metadata={
+            "champion changed": choice.champion.changed,
+            "champion reason": choice.champion.reason,
+            "champion evidence": dg.MetadataValue.json(dict(choice.champion.evidence)),
+            "fallback changed": choice.fallback.changed,
+            "fallback reason": choice.fallback.reason,
+            "fallback evidence": dg.MetadataValue.json(dict(choice.fallback.evidence)),
+            **described,
+        },
+        data_version=dg.DataVersion(f"{choice.champion.version}-{choice.fallback.version}"),
+    )
+
+
+def _model_result(
+    context: dg.AssetExecutionContext, registry: ModelRegistry, outcome: experiment.Outcome
+) -> dg.MaterializeResult[None]:
+    context.log.info(f"{outcome.key}: version {outcome.version.version}{' (reused)' if outcome.reused else ''}")
+    return dg.MaterializeResult(
+        metadata={
+            "version": outcome.version.version,
+            "reused": outcome.reused,
+            "tuning seconds": round(outcome.seconds, 1),
+            **_figures(outcome.version),
+            "model card": dg.MetadataValue.md(outcome.card),
+            **{n: dg.MetadataValue.md(plots.as_markdown(n, png)) for n, png in sorted(outcome.pictures.items())},
+            **_link(registry, outcome.version),
+        },
+        data_version=dg.DataVersion(outcome.version.run_id),
+    )
+
+
+def _figures(version: RegisteredVersion) -> dict[str, Any]:
+    """The G-mean of each part with its interval; the value alone too, so that Dagster charts it over time."""
+    shown: dict[str, Any] = {}
+    for part in ("cross_validation", "validation", "test"):
+        name = f"{part}_g_mean"
+        if name in version.metrics:
+            low, high = version.metrics[f"{name}_low"], version.metrics[f"{name}_high"]
+            shown[f"G-mean, {part}"] = float(version.metrics[name])
+            shown[f"G-mean, {part}, 95 % interval"] = f"[{low:.3f}, {high:.3f}]"
+            shown[f"balanced accuracy, {part}"] = float(version.metrics[f"{part}_balanced_accuracy"])
+    return shown
+
+
+def _link(registry: ModelRegistry, version: RegisteredVersion) -> dict[str, Any]:
+    address = registry.run_link(version.run_id)
+    return {"MLflow run": dg.MetadataValue.url(address)} if address else {}
+
+
+def _genre_table(counts: dict[str, dict[str, int]]) -> dg.TableMetadataValue:
+    genres = sorted({genre for of_split in counts.values() for genre in of_split})
+    records = [
+        dg.TableRecord({"genre": genre, **{split: counts.get(split, {}).get(genre, 0) for split in SPLITS}})
+        for genre in genres
+    ]
+    columns = [dg.TableColumn("genre"), *(dg.TableColumn(split, "int") for split in SPLITS)]
+    return dg.MetadataValue.table(records, schema=dg.TableSchema(columns))
+
+
+ASSETS: list[dg.AssetsDefinition] = [training_set, *TUNED, voting_model, champion_models]

@@ -1,0 +1,66 @@
+"""Launching the named jobs from outside Dagster, the way the UI does, and following them."""
+
+from collections.abc import Callable
+from typing import Any
+
+from genre_assets.errors import BadInput, PermanentFailure
+from genre_assets.genres import GENRES
+from genre_assets.settings import Settings
+from genre_assets.stack import graphql
+from genre_assets.stack.graphql import RunProgress
+
+Report = Callable[[str], None]
+JOBS = ("build", "ingest", "retrain", "release", "drift", "batch")
+ROUTES = ("champion", "fallback")
+
+# One run over all genres; Dagster's own tags for a range of partitions.
+ALL_GENRES = {
+    "dagster/asset_partition_range_start": GENRES[0],
+    "dagster/asset_partition_range_end": GENRES[-1],
+}
+
+
+def launch_and_follow(settings: Settings, job: str, *, report: Report) -> RunProgress:
+    """Launch a job, over all genres where it has partitions, and follow it to its end.
+
+    Raises `BadInput` for an unknown job, `PermanentFailure` with the messages of the steps that failed.
+    """
+    if job not in JOBS:
+        raise BadInput(f"there is no job {job!r}; there are: {', '.join(JOBS)}")
+    tags = ALL_GENRES if job in {"build", "ingest"} else {}
+    return follow(settings, graphql.launch(settings.dagster_url, job, tags=tags), report=report)
+
+
+def promote_route(settings: Settings, route: str, *, reason: str, pin: bool = False, report: Report) -> RunProgress:
+    """Let the champion or the fallback serve, by a person's hand, through the job `promote`.
+
+    With `pin` it stays whatever drift says; without, a pin that was set is lifted.
+    """
+    if route not in ROUTES:
+        raise BadInput(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
+    if not reason.strip():
+        raise BadInput("a promotion needs a reason: it goes into the audit table")
+    wanted: dict[str, Any] = {"route": route, "reason": reason, "actor": "person", "pinned": pin}
+    config = {"ops": {"live_ensemble": {"config": wanted}}}
+    return follow(settings, graphql.launch(settings.dagster_url, "promote", run_config=config), report=report)
+
+
+def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
+    """Report each step as it starts and finishes. Raises `PermanentFailure` if the run does not succeed."""
+    report(f"run {run_id[:8]}: {settings.dagster_url}/runs/{run_id}")
+    shown: set[str] = set()
+
+    def show(now: RunProgress) -> None:
+        for step in now.started:
+            # Checks are steps too, named after their asset; the assets alone tell where the run is.
+            if step not in shown and not any(step.startswith(f"{asset}_") for asset in now.started):
+                shown.add(step)
+                report(f"  {step} ...")
+
+    end = graphql.wait(settings.dagster_url, run_id, on_progress=show)
+    if end.status != "SUCCESS":
+        said = "\n".join(dict.fromkeys(end.failures)) or f"it ended with {end.status}"
+        raise PermanentFailure(
+            f"run {run_id} did not succeed:\n{said}\nAll of it: {settings.dagster_url}/runs/{run_id}"
+        )
+    return end

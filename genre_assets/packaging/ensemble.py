@@ -1,0 +1,91 @@
+"""The four models of the ensemble as typed configuration: which tensors flow between which steps.
+
+AUDIO -> pre_processor -> FEATURES, FACTS
+         FEATURES -> predictor (one of its versions serves) -> SCORES, MODEL, VERSION, SERVED_BY
+         all of them -> post_processor -> LABEL, PROBABILITIES, ERROR, and a row in the prediction log
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from genre_assets.errors import BadInput
+from genre_assets.packaging.config import ModelConfig, Step, Tensor
+from genre_assets.serving import protocol as p
+
+# The folder or archive of the execution environment, beside the repository's folder. Triton resolves the dots by the
+# letter, before it follows links.
+ENVIRONMENT = "$$TRITON_MODEL_DIRECTORY/../../environments/{hash}"
+LABELS_FILE = "labels.txt"
+
+
+@dataclass(frozen=True)
+class EnsembleSpec:
+    """What the configurations follow from: the models' signature, how audio is cut, and the server's size."""
+
+    labels: tuple[str, ...]
+    feature_set: str
+    feature_set_version: str
+    columns: int
+    segments: int
+    max_seconds: float
+    segment_seconds: float
+    offset: Literal["start", "middle", "random"]
+    min_seconds: float
+    champion: int
+    fallback: int | None
+    environment: str  # lock hash
+    max_batch: int
+    extractors: int  # instances of the pre-processor: the step that costs
+
+
+def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
+    """Every model's configuration, by name; the predictor serves the champion."""
+    audio, facts = Tensor(p.AUDIO, "BYTES"), Tensor(p.FACTS, "BYTES")
+    features = Tensor(p.FEATURES, "FP32", (spec.segments, spec.columns))
+    scores = Tensor(p.SCORES, "FP32", (len(spec.labels),))
+    model, version, served = Tensor(p.MODEL, "BYTES"), Tensor(p.VERSION, "INT64"), Tensor(p.SERVED_BY, "BYTES")
+    label, error = Tensor(p.LABEL, "BYTES"), Tensor(p.ERROR, "BYTES")
+    probabilities = Tensor(p.PROBABILITIES, "FP32", (len(spec.labels),), LABELS_FILE)
+    shared = {
+        "EXECUTION_ENV_PATH": ENVIRONMENT.format(hash=spec.environment), "environment": spec.environment,
+        "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,
+        "labels": json.dumps(spec.labels),
+    }  # fmt: skip
+    audio_parameters = {
+        "segments": str(spec.segments), "max_seconds": str(spec.max_seconds), "offset": spec.offset,
+        "segment_seconds": str(spec.segment_seconds), "min_seconds": str(spec.min_seconds),
+    }  # fmt: skip
+    roles = {"champion": str(spec.champion), "fallback": str(spec.fallback or "")}
+    # No dynamic batching in front of the extraction: merged requests would wait for one process while another idles.
+    pre = ModelConfig(
+        p.PRE_PROCESSOR, spec.max_batch, (audio,), (features, facts),
+        instances=spec.extractors, parameters={**shared, **audio_parameters},
+    )  # fmt: skip
+    predictor = ModelConfig(
+        p.PREDICTOR, spec.max_batch, (features,), (scores, model, version, served),
+        dynamic_batching=True, parameters={**shared, **roles},
+    )  # fmt: skip
+    post = ModelConfig(
+        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served), (label, probabilities, error),
+        dynamic_batching=True, parameters=shared,
+    )  # fmt: skip
+    ensemble = ModelConfig(
+        p.ENSEMBLE, spec.max_batch, (audio,), (label, probabilities, model, version, error),
+        parameters={"labels": shared["labels"], "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version},
+        steps=tuple(_step(c) for c in (pre, predictor, post)),
+    )  # fmt: skip
+    return {c.name: c for c in (pre, with_route(predictor, "champion"), post, ensemble)}
+
+
+def with_route(predictor: ModelConfig, route: str) -> ModelConfig:
+    """The predictor's configuration serving another of its versions. Raises `BadInput` if there is none for the route."""
+    version = predictor.parameters.get(route, "") if route in p.ROUTES else ""
+    if not version:
+        raise BadInput(f"there is no {route} in this release: train at least two families, or choose the champion")
+    return replace(predictor, versions=(int(version),), parameters={**predictor.parameters, "route": route})
+
+
+def _step(config: ModelConfig) -> Step:
+    """Tensors carry the same names in the ensemble as in its steps."""
+    return Step(config.name, {t.name: t.name for t in config.inputs}, {t.name: t.name for t in config.outputs})

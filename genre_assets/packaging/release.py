@@ -1,0 +1,198 @@
+"""A release: a complete Triton repository made from registry models, with golden clips and a manifest.
+
+Building is deterministic: the same models, code, environment and settings give the same id, whatever the time. What a
+release holds is listed with hashes in `release.json`, written last.
+"""
+
+import hashlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from genre_assets.errors import BadInput, PermanentFailure
+from genre_assets.models.portable import ModelManifest, read_manifest
+from genre_assets.packaging import golden
+from genre_assets.packaging.code import model_files
+from genre_assets.packaging.config import ModelConfig, from_pbtxt, to_pbtxt
+from genre_assets.packaging.ensemble import LABELS_FILE, EnsembleSpec, configurations, with_route
+from genre_assets.packaging.environment import Environment
+from genre_assets.serving import protocol as p
+from genre_assets.settings import Settings
+from genre_assets.stack import triton_binary
+
+CONTENT = "content"  # parameter of each configuration: hash of what the model is, whoever serves now
+STUB = "triton_python_backend_stub"
+
+
+@dataclass(frozen=True)
+class Release:
+    """What `release.json` says."""
+
+    id: str
+    created: str
+    environment: str  # lock hash
+    spec: EnsembleSpec
+    versions: dict[str, dict[str, Any]]  # registry version -> model manifest
+    contents: dict[str, str]  # model name -> content hash
+    files: dict[str, str]  # path under models/ and golden/ -> sha256
+    golden: list[dict[str, Any]] = field(default_factory=list)  # clip, version -> offline answer
+
+    @property
+    def roles(self) -> dict[str, int]:
+        """Route -> registry version."""
+        roles = {"champion": self.spec.champion, "fallback": self.spec.fallback}
+        return {route: version for route, version in roles.items() if version is not None}
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Release":
+        """From `to_json`'s value. Raises `BadInput`."""
+        try:
+            spec = EnsembleSpec(**{**value["spec"], "labels": tuple(value["spec"]["labels"])})
+            return cls(**{**value, "spec": spec})
+        except (KeyError, TypeError) as error:
+            raise BadInput(f"this is not a release manifest: {error}") from error
+
+
+def build(
+    folder: Path, settings: Settings, environment: Environment, models: Mapping[int, Path], roles: Mapping[str, int]
+) -> Release:
+    """Write a complete release into `folder` (new).
+
+    Parameters
+    ----------
+    models : registry version -> folder of the portable model.
+    roles : route -> registry version; `champion` must be there.
+
+    Raises
+    ------
+    BadInput
+        If a model cannot be served beside the champion.
+    """
+    manifests = {version: read_manifest(path) for version, path in models.items()}
+    spec = specify(settings, environment, manifests, roles)
+    shutil.rmtree(folder, ignore_errors=True)
+    models_folder = folder / "models"
+    configs = configurations(spec)
+    contents = {}
+    for name, config in configs.items():
+        target = models_folder / name
+        if name == p.PREDICTOR:
+            for version, source in models.items():
+                _write_version(target / str(version), name)
+                shutil.copytree(source, target / str(version), dirs_exist_ok=True)
+        else:
+            _write_version(target / "1", name)
+        if name != p.ENSEMBLE:
+            shutil.copy2(triton_binary.stub(environment.minor), target / STUB)
+        (target / LABELS_FILE).write_text("".join(f"{label}\n" for label in spec.labels))
+        contents[name] = _content(target, config)
+        (target / "config.pbtxt").write_text(to_pbtxt(with_content(config, contents[name])))
+    answers = write_golden(folder / "golden", models, spec)
+    identity = json.dumps([contents, asdict(spec), environment.lock.hash], sort_keys=True)
+    release = Release(
+        hashlib.sha256(identity.encode()).hexdigest()[:16], datetime.now(UTC).isoformat(timespec="seconds"),
+        environment.lock.hash, spec, {str(v): json.loads(m.to_json()) for v, m in manifests.items()},
+        contents, _hashes(folder), answers,
+    )  # fmt: skip
+    (folder / "release.json").write_text(json.dumps(release.to_json(), indent=1, sort_keys=True))
+    return release
+
+
+def specify(
+    settings: Settings, environment: Environment, manifests: Mapping[int, ModelManifest], roles: Mapping[str, int]
+) -> EnsembleSpec:
+    """What the models and settings ask of the ensemble. Raises `BadInput` if two models do not fit one ensemble."""
+    champion = manifests[roles["champion"]]
+    for version, manifest in manifests.items():
+        for name in ("labels", "feature_set", "feature_set_version", "columns"):
+            if getattr(manifest, name) != getattr(champion, name):
+                raise BadInput(
+                    f"model version {version} has other {name} than the champion (version {roles['champion']}): one ensemble "
+                    "cannot serve both. Run the retrain job, so that both are trained on the present features"
+                )
+    return EnsembleSpec(
+        labels=champion.labels, feature_set=champion.feature_set, feature_set_version=champion.feature_set_version,
+        columns=len(champion.columns), segments=settings.segments, max_seconds=settings.max_seconds,
+        segment_seconds=settings.segment_seconds, offset=settings.offset, min_seconds=settings.min_seconds,
+        champion=roles["champion"], fallback=roles.get("fallback"), environment=environment.lock.hash,
+        max_batch=settings.serving_max_batch, extractors=settings.extractors,
+    )  # fmt: skip
+
+
+def fits(manifest: ModelManifest, champion: ModelManifest) -> bool:
+    """Whether a model can stand beside the champion in one ensemble."""
+    names = ("labels", "feature_set", "feature_set_version", "columns")
+    return all(getattr(manifest, name) == getattr(champion, name) for name in names)
+
+
+def write_golden(folder: Path, models: Mapping[int, Path], spec: EnsembleSpec) -> list[dict[str, Any]]:
+    """Write the clips; returns every version's offline answers to them."""
+    folder.mkdir(parents=True)
+    clips = golden.clips()
+    for name, data in clips.items():
+        (folder / name).write_bytes(data)
+    return [
+        {"clip": clip, "version": version, **asdict(given)}
+        for version, source in models.items()
+        for clip, given in zip(clips, golden.expected(list(clips.values()), source, spec), strict=True)
+    ]
+
+
+def with_content(config: ModelConfig, content: str) -> ModelConfig:
+    """The configuration with the content hash among its parameters."""
+    return replace(config, parameters={**config.parameters, CONTENT: content})
+
+
+def write_route(models_folder: Path, route: str) -> ModelConfig:
+    """Rewrite the predictor's configuration for a route, in one rename, unless it says so already; returns it."""
+    path = models_folder / p.PREDICTOR / "config.pbtxt"
+    present = from_pbtxt(path.read_text())
+    config = with_route(present, route)
+    if config == present:
+        return config
+    unfinished = path.with_name(".config.pbtxt.new")
+    unfinished.write_text(to_pbtxt(config))
+    unfinished.replace(path)
+    return config
+
+
+def verify(folder: Path, release: Release) -> None:
+    """Raise `PermanentFailure` if a file of the release on disk is missing or is another. The route may differ."""
+    for path, expected in release.files.items():
+        if path == f"models/{p.PREDICTOR}/config.pbtxt":
+            continue
+        found = folder / path
+        if not found.is_file() or hashlib.sha256(found.read_bytes()).hexdigest() != expected:
+            raise PermanentFailure(f"release {release.id}: {path} is missing or damaged; materialise triton_repo again")
+
+
+def _write_version(folder: Path, name: str) -> None:
+    if name == p.ENSEMBLE:
+        folder.mkdir(parents=True)
+        (folder / "README.txt").write_text("An ensemble has no files of its own; Triton wants the version's folder.\n")
+        return
+    for path, data in model_files(name).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(data)
+
+
+def _content(folder: Path, config: ModelConfig) -> str:
+    """Hash of a model's files and configuration. Who serves now is no part of it: a switch is no new content."""
+    neutral = replace(config, versions=(), parameters={k: v for k, v in config.parameters.items() if k != "route"})
+    digest = hashlib.sha256(to_pbtxt(neutral).encode())
+    for path, sha in _hashes(folder).items():
+        digest.update(f"{path} {sha}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    files = [f for f in sorted(folder.rglob("*")) if f.is_file() and f.name != "release.json"]
+    return {f.relative_to(folder).as_posix(): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}

@@ -1,0 +1,25 @@
+"""Checks on the serving stage: one property each, metadata on pass and on fail."""
+
+import dagster as dg
+
+from genre_assets.serving import assets, live
+from genre_assets.serving.client import GenreClient
+from genre_assets.serving.control import TritonControl
+from genre_assets.serving.drift import checks as drift_checks
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+
+
+@dg.asset_check(asset=assets.live_ensemble)
+def server_serves_the_newest_release(
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    triton: dg.ResourceParam[TritonControl],
+) -> dg.AssetCheckResult:
+    """Triton says that the models loaded are those of the newest release, and answers the golden clips as offline."""
+    with GenreClient.from_settings(settings, deadline_s=20) as client:
+        found = live.inspect(settings, store, triton, client)
+    return dg.AssetCheckResult(passed=found.holds, description=found.summary, metadata=dict(found.facts))
+
+
+CHECKS = [server_serves_the_newest_release, *drift_checks.CHECKS]

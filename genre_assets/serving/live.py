@@ -1,0 +1,116 @@
+"""From a published release to an answering ensemble: fetch, verify, switch, load, ask the golden clips.
+
+Each step can be repeated; a run that finds everything in place changes nothing. If anything fails, the release before
+serves on. Files and loading are the business of `live_files.py`.
+"""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genre_assets.errors import BadInput, GenreError, PermanentFailure
+from genre_assets.packaging import golden
+from genre_assets.packaging.layout import ensure_repository, live_release, point, releases_folder, remove_old
+from genre_assets.packaging.properties import Finding
+from genre_assets.packaging.publish import CURRENT
+from genre_assets.packaging.release import Release, write_route
+from genre_assets.serving.client import GenreClient
+from genre_assets.serving.control import TritonControl
+from genre_assets.serving.live_files import Standing, load, return_to, stage, stale
+from genre_assets.serving.routing import locked, written_route
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+
+
+@dataclass(frozen=True)
+class Live:
+    """What serves now, and what was done for it."""
+
+    release: Release
+    route: str
+    version: int
+    route_before: str | None
+    published: bool  # whether another release serves than before
+    comparisons: list[golden.Comparison] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+def go_live(settings: Settings, store: ObjectStore, control: TritonControl, client: GenreClient, route: str) -> Live:
+    """Serve the newest release on a route ("champion" or "fallback").
+
+    Raises
+    ------
+    BadInput
+        If there is no release, or it has no version for the route.
+    PermanentFailure
+        If it does not load or does not answer as the offline path does; what served before serves on.
+    TransientFailure
+        If a service does not answer.
+    """
+    started = time.monotonic()
+    release = newest(settings, store)
+    if route not in release.roles:
+        raise BadInput(f"release {release.id} has no {route}; it has: {', '.join(release.roles)}")
+    repository, version = settings.repository, release.roles[route]
+    ensure_repository(repository)
+    with locked(repository):
+        before = Standing(live_release(repository), written_route(repository))
+        serves = before.release == release.id and not stale(control, release, before.route)
+        folder = releases_folder(repository) / release.id if serves else stage(settings, store, release)
+        write_route(folder / "models", route)
+        point(repository, release.id)
+        try:
+            load(repository, control, release, route)
+            comparisons = ask_golden(client, release, folder, version)
+        except GenreError as error:
+            return_to(repository, control, before)
+            raise PermanentFailure(f"release {release.id} is not live: {error}. {before.serves_on()}") from error
+    remove_old(repository, settings.releases_kept)
+    return Live(release, route, version, before.route, not serves, comparisons, time.monotonic() - started)
+
+
+def inspect(settings: Settings, store: ObjectStore, control: TritonControl, client: GenreClient) -> Finding:
+    """Whether the server serves the newest release and answers its golden clips; changes nothing."""
+    release = newest(settings, store)
+    route = control.route()
+    facts = {"release": release.id, "route": route or "none"}
+    if route is None or stale(control, release, route):
+        return Finding(False, f"the server does not serve release {release.id}: materialise live_ensemble", facts)
+    try:
+        folder = releases_folder(settings.repository) / release.id
+        comparisons = ask_golden(client, release, folder, release.roles[route])
+    except (GenreError, OSError) as error:
+        return Finding(False, str(error), facts)
+    summary = f"{len(comparisons)} golden clips are answered as offline by the {route}"
+    return Finding(True, summary, {**facts, "largest difference": max(c.difference for c in comparisons)})
+
+
+def newest(settings: Settings, store: ObjectStore) -> Release:
+    """The release that `triton_repo` published last. Raises `BadInput` if there is none."""
+    try:
+        identifier = store.read_json(settings.serving_bucket, CURRENT)["id"]
+        return Release.from_json(store.read_json(settings.serving_bucket, f"releases/{identifier}/release.json"))
+    except FileNotFoundError as error:
+        raise BadInput("there is no release yet: materialise triton_repo") from error
+
+
+def ask_golden(client: GenreClient, release: Release, folder: Path, version: int) -> list[golden.Comparison]:
+    """Ask the server the golden clips. Raises `PermanentFailure` that names the clips answered otherwise than offline."""
+    offline = {entry["clip"]: entry for entry in release.golden if entry["version"] == version}
+    clips = list(offline)
+    answers = client.predict([(folder / "golden" / clip).read_bytes() for clip in clips], log=False)
+    comparisons = []
+    for clip, given in zip(clips, answers, strict=True):
+        if given.version != version:
+            raise PermanentFailure(f"version {given.version} answers instead of version {version}")
+        comparisons.append(
+            golden.compare(clip, version, offline[clip], given.label, list(given.probabilities.values()), given.error)
+        )
+    wrong = [
+        f"{c.clip} ({c.offline} offline, {c.served} served, difference {c.difference:.1e})"
+        for c in comparisons
+        if not c.agrees
+    ]
+    if wrong:
+        raise PermanentFailure(f"version {version} answers otherwise than offline: {', '.join(wrong)}")
+    return comparisons

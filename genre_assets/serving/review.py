@@ -1,0 +1,131 @@
+"""The list for labelling: answered clips that a person should listen to, and the way of their labels back.
+
+Listed are the least sure answers and those that lie furthest from the training data. The labels go to `labels/` in the
+raw bucket, from where drift reports join them to the windows, and whoever labelled may add the clips to the genres.
+"""
+
+import csv
+import hashlib
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from genre_assets.database import Database
+from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
+from genre_assets.serving import window_store
+from genre_assets.serving.drift.null import Baseline
+from genre_assets.serving.drift.reference import Floats, rank_scores
+from genre_assets.serving.judge import References, sound_items
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+
+LABEL_COLUMNS = ("request_id", "item", "genre")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A clip to label. `genre` is empty: the person fills it in."""
+
+    request_id: str
+    item: int
+    fingerprint: str
+    answered: str
+    confidence: float
+    strangeness: float
+    reason: str
+    window: str
+    genre: str = ""
+
+
+def strangeness(base: Baseline, values: Floats) -> Floats:
+    """How far each item is from the nearest genre of the training data, in whitened rank scores, float32 [n]."""
+    whitened = rank_scores(base.reference, values) @ base.whitener
+    distances = np.linalg.norm(whitened[:, None, :] - base.whitened, axis=2)
+    nearest: Floats = distances.min(axis=1)
+    return nearest
+
+
+def candidates(
+    database: Database, store: ObjectStore, settings: Settings, *, limit: int = 50, windows: int = 10
+) -> list[Candidate]:
+    """The clips of the last windows that are worth a label: half the least sure, half the strangest, each once."""
+    references = References(store, settings)
+    found: dict[str, Candidate] = {}
+    for judged in window_store.newest(database, windows):
+        items = sound_items(window_store.rows(database, judged.window))
+        if items.empty:
+            continue
+        strange: Sequence[float] = [0.0] * len(items)
+        if judged.reference_version is not None and judged.findings["feature_drift"]["level"] != "inconclusive":
+            base = references.load(judged.reference_version)
+            strange = strangeness(base, np.array(items["features"].tolist(), np.float32)).tolist()
+        for row, far in zip(items.to_dict("records"), strange, strict=True):
+            found.setdefault(
+                row["fingerprint"],
+                Candidate(
+                    row["request_id"], int(row["item"]), row["fingerprint"], row["label"],
+                    round(float(row["confidence"]), 4), round(float(far), 3), "", judged.window.id,
+                ),
+            )  # fmt: skip
+    unsure = sorted(found.values(), key=lambda c: c.confidence)[: limit - limit // 2]
+    known = {c.fingerprint for c in unsure}
+    strangest = [c for c in sorted(found.values(), key=lambda c: -c.strangeness) if c.fingerprint not in known]
+    return [
+        *(Candidate(**{**asdict(c), "reason": "low confidence"}) for c in unsure),
+        *(Candidate(**{**asdict(c), "reason": "far from the training data"}) for c in strangest[: limit // 2]),
+    ]
+
+
+def write_list(path: Path, listed: Sequence[Candidate]) -> None:
+    """The list as CSV, its column `genre` left for a person to fill in."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(Candidate.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(asdict(c) for c in listed)
+
+
+def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetime | None = None) -> tuple[str, int]:
+    """Send the labels of a filled-in list to the object store; rows without a genre are left out.
+
+    Returns the key and how many labels it holds.
+
+    Raises
+    ------
+    BadInput
+        When columns are missing, a genre is unknown (with its line), or no row has a genre.
+    """
+    labels = read_labels(path.read_text(), path.name)
+    if not labels:
+        raise BadInput(f"{path}: no row has a genre yet")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(LABEL_COLUMNS)
+    writer.writerows(labels)
+    content = buffer.getvalue().encode()
+    key = f"labels/{now or datetime.now(UTC):%Y%m%dT%H%M%S}-{hashlib.sha256(content).hexdigest()[:8]}.csv"
+    store.put_bytes(settings.raw_bucket, key, content, "text/csv")
+    return key, len(labels)
+
+
+def read_labels(text: str, name: str) -> list[tuple[str, int, str]]:
+    """(request_id, item, genre) of each labelled row. Raises `BadInput` with the line of the first bad one."""
+    reader = csv.DictReader(io.StringIO(text))
+    missing = set(LABEL_COLUMNS) - set(reader.fieldnames or ())
+    if missing:
+        raise BadInput(f"{name}: the columns {', '.join(sorted(missing))} are missing")
+    labels = []
+    for line, row in enumerate(reader, start=2):
+        genre = (row["genre"] or "").strip().lower()
+        if not genre:
+            continue
+        if genre not in GENRES:
+            raise BadInput(f"{name}, line {line}: {genre!r} is no genre; there are: {', '.join(GENRES)}")
+        if not (row["item"] or "").strip().isdigit():
+            raise BadInput(f"{name}, line {line}: item {row['item']!r} is no number")
+        labels.append((row["request_id"], int(row["item"]), genre))
+    return labels

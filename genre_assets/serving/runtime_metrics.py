@@ -1,0 +1,59 @@
+"""What the ensemble tells Prometheus beside Triton's own metrics.
+
+Counted where the answer is worded, in one process, so that a restart of an extracting process resets nothing.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from genre_assets.serving.runtime import Answer, Facts, ServedBy
+
+CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SECONDS_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """The custom metric families. `utils` is the python backend's `pb_utils`, or a stand-in in tests."""
+
+    def __init__(self, utils: Any) -> None:
+        counter, gauge, histogram = utils.MetricFamily.COUNTER, utils.MetricFamily.GAUGE, utils.MetricFamily.HISTOGRAM
+
+        def family(name: str, description: str, kind: Any) -> Any:
+            return utils.MetricFamily(name=name, description=description, kind=kind)
+
+        self._predictions = family("genre_predictions_total", "Items answered, by genre and route", counter)
+        self._errors = family("genre_item_errors_total", "Items that failed, by reason", counter)
+        self._confidence = family("genre_confidence", "Probability of the label given, by route", histogram)
+        self._decode = family("genre_decode_seconds", "Time to decode an item", histogram)
+        self._extract = family("genre_extract_seconds", "Time to compute the features of an item", histogram)
+        self._backlog_family = family(
+            "genre_log_backlog_bytes", "Rows of the prediction log not in the database yet", gauge
+        )
+        self._dropped_family = family("genre_log_dropped_rows", "Rows given up because the spool was full", gauge)
+        self._prediction = cache(lambda label, route: self._predictions.Metric(labels={"genre": label, "route": route}))
+        self._error = cache(lambda code: self._errors.Metric(labels={"reason": code}))
+        self._confidence_of = cache(lambda route: _histogram(self._confidence, {"route": route}, CONFIDENCE_BUCKETS))
+        self._decode_time = _histogram(self._decode, {}, SECONDS_BUCKETS)
+        self._extract_time = _histogram(self._extract, {}, SECONDS_BUCKETS)
+        self._backlog = self._backlog_family.Metric(labels={})
+        self._dropped = self._dropped_family.Metric(labels={})
+
+    def count(self, answer: Answer, facts: Facts, served: ServedBy) -> None:
+        """Count one item."""
+        if answer.code:
+            self._error(answer.code).increment(1)
+            return
+        self._prediction(answer.label, served.route).increment(1)
+        self._confidence_of(served.route).observe(answer.confidence)
+        self._decode_time.observe(facts.decode_ms / 1e3)
+        self._extract_time.observe(facts.extract_ms / 1e3)
+
+    def log_state(self, backlog: int, dropped: int) -> None:
+        """State of the prediction log."""
+        self._backlog.set(backlog)
+        self._dropped.set(dropped)
+
+
+def _histogram(family: Any, labels: dict[str, str], buckets: Iterable[float]) -> Any:
+    return family.Metric(labels=labels, buckets=list(buckets))

@@ -1,0 +1,182 @@
+"""What sets drift, promotion and alerts going. Each sensor is a thin shell over a pure or a database function."""
+
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from dagster._core.scheduler.instigation import InstigatorType, TickStatus
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
+
+from genre_assets import audit
+from genre_assets.database import Database
+from genre_assets.serving import alert_sources, log_gauges, promotion, retraining_requests, window_store
+from genre_assets.serving.alert_sources import CheckEvaluation
+from genre_assets.serving.alerts import Alerts
+from genre_assets.serving.control import TritonControl
+from genre_assets.serving.drift.windows import Rules
+from genre_assets.serving.run_requests import Attempt, next_run
+from genre_assets.serving.state import Rules as PromotionRules
+from genre_assets.settings import Settings, load_settings
+
+INTERVAL = load_settings().sensor_interval_seconds
+RUNNING = dg.DefaultSensorStatus.RUNNING
+PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
+FINISHED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
+HISTORY = 25  # evaluations of one check read in one tick
+
+
+@dg.sensor(job_name="drift", minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+def new_drift_window(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
+) -> dg.RunRequest | dg.SkipReason:
+    """A window of answered items is complete, or waits for its verdict: run the job drift."""
+    window = window_store.due(database, Rules.from_settings(settings))
+    if window is None:
+        return dg.SkipReason("no window is complete")
+    return _request(context, f"drift-{window}")
+
+
+@dg.sensor(job_name="promote", minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+def promotion_due(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
+) -> dg.RunRequest | dg.SkipReason:
+    """Failed (or again passing) drift checks call for another route: run the job promote.
+
+    It decides from the rows that the check `feature_drift` states, so that a verdict whose run died later counts too.
+    """
+    standing, decision = promotion.advance(database, PromotionRules.from_settings(settings))
+    move = standing.due
+    if move is None:
+        return dg.SkipReason(decision.reason if decision else "nothing is released yet")
+    config = {"route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence}
+    return _request(context, f"move-{move.id}", {"ops": {"live_ensemble": {"config": config}}})
+
+
+@dg.sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+def alert_on_checks(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
+) -> dg.SkipReason:
+    """A failed check of any asset opens an alert, a passed one resolves it; each evaluation is read, in order."""
+    storage = context.instance.event_log_storage
+    seen: dict[str, int] = json.loads(context.cursor or "{}")
+    keys = list(context.repository_def.asset_graph.asset_check_keys) if context.repository_def else []
+    latest = storage.get_latest_asset_check_execution_by_key(keys)
+    for key in keys:
+        name, record = _check_name(key), latest.get(key)
+        if record is None or record.id <= seen.get(name, 0):
+            continue
+        records = storage.get_asset_check_execution_history(key, limit=HISTORY, status=FINISHED)
+        history = [_evaluation(name, r, settings.dagster_url) for r in reversed(records)]
+        seen[name] = alert_sources.tell_checks(history, seen.get(name, 0), alerts)
+    context.update_cursor(json.dumps(seen))
+    return dg.SkipReason(f"{len(keys)} checks read")
+
+
+@dg.run_failure_sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+def alert_on_failed_run(
+    context: dg.RunFailureSensorContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
+) -> None:
+    """A failed run opens an alert for its job."""
+    run = context.dagster_run
+    problem = context.failure_event.message or "see the run"
+    alert_sources.tell_run(run.job_name, run.run_id, settings.dagster_url, problem=problem, alerts=alerts)
+
+
+@dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+def resolve_on_succeeded_run(
+    context: dg.RunStatusSensorContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
+) -> None:
+    """A succeeded run resolves the alert for its job."""
+    run = context.dagster_run
+    alert_sources.tell_run(run.job_name, run.run_id, settings.dagster_url, problem=None, alerts=alerts)
+
+
+@dg.sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+def alert_on_platform(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    database: dg.ResourceParam[Database],
+    triton: dg.ResourceParam[TritonControl],
+    alerts: dg.ResourceParam[Alerts],
+) -> dg.SkipReason:
+    """Moves of the route, Triton, the log, other sensors, retraining; then every message that is due goes out."""
+    cursor: dict[str, int] = json.loads(context.cursor or "{}")
+    url = settings.dagster_url
+    last = cursor.get("move", 0)
+    moves = [m for m in reversed(audit.history(database, subject="route")) if m.id > last]
+    alert_sources.tell_moves(moves, alerts, url)
+    looks, dropped = cursor.get("not_ready", 0), cursor.get("dropped", 0)
+    if promotion.standing(database).serving is not None:
+        looks = alert_sources.tell_triton(triton.ready(), looks, alerts, url)
+        gauges = log_gauges.read(settings.triton_metrics)
+        if gauges:
+            dropped = alert_sources.tell_log(gauges, settings.spool_max_mb, dropped, alerts)
+        fresh = alert_sources.Freshness(*window_store.freshness(database))
+        alert_sources.tell_freshness(fresh, Rules.from_settings(settings).longest, datetime.now(UTC), alerts, url)
+    request = retraining_requests.open_request(database)
+    alert_sources.tell_retraining(request.reason if request else None, alerts, url)
+    alert_sources.tell_sensors(_failing_ticks(context.instance), alerts, url)
+    context.update_cursor(
+        json.dumps({"move": max([last, *(m.id for m in moves)]), "not_ready": looks, "dropped": dropped})
+    )
+    delivered = alerts.deliver()
+    return dg.SkipReason("; ".join([f"{delivered.sent} messages sent", *delivered.failed]))
+
+
+def _failing_ticks(instance: dg.DagsterInstance) -> dict[str, int]:
+    """Each sensor that has run, with the number of its newest ticks (up to three) that failed in a row."""
+    failing = {}
+    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=4)
+        ended = [tick.status for tick in ticks if tick.status is not TickStatus.STARTED][:3]
+        failing[state.instigator_name] = next(
+            (i for i, s in enumerate(ended) if s is not TickStatus.FAILURE), len(ended)
+        )
+    return failing
+
+
+def _request(
+    context: dg.SensorEvaluationContext, purpose: str, run_config: dict[str, Any] | None = None
+) -> dg.RunRequest | dg.SkipReason:
+    """A run for the purpose, unless one is on its way or failed a moment ago."""
+    records = context.instance.get_run_records(dg.RunsFilter(tags={PURPOSE: purpose}))
+    ask = next_run(purpose, [_attempt(record) for record in records], datetime.now(UTC))
+    if ask.key is None:
+        return dg.SkipReason(ask.why)
+    return dg.RunRequest(run_key=ask.key, run_config=run_config or {}, tags={PURPOSE: purpose})
+
+
+def _attempt(record: dg.RunRecord) -> Attempt:
+    if not record.dagster_run.is_finished:
+        return Attempt("running")
+    ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
+    return Attempt("succeeded" if record.dagster_run.is_success else "failed", ended)
+
+
+def _check_name(key: dg.AssetCheckKey) -> str:
+    return f"{key.asset_key.to_user_string()}:{key.name}"
+
+
+def _evaluation(name: str, record: AssetCheckExecutionRecord, url: str) -> CheckEvaluation:
+    """What people need of an evaluation; one that raised has no event of its own but failed all the same."""
+    evaluation = record.evaluation
+    links = {"run": f"{url}/runs/{record.run_id}", "asset": f"{url}/assets/{name.rpartition(':')[0]}"}
+    if evaluation is None:
+        return CheckEvaluation(record.id, name, False, False, "the check itself failed", links)
+    warning = evaluation.severity is dg.AssetCheckSeverity.WARN
+    return CheckEvaluation(record.id, name, evaluation.passed, warning, evaluation.description or "", links)
+
+
+SENSORS: Sequence[dg.SensorDefinition] = [
+    new_drift_window,
+    promotion_due,
+    alert_on_checks,
+    alert_on_failed_run,
+    resolve_on_succeeded_run,
+    alert_on_platform,
+]

@@ -1,0 +1,195 @@
+"""Every setting of the platform, in one frozen, typed object.
+
+Values come from, in this order: environment variables, `$GENRE_HOME/stack.env` (written by `genre-assets up`), the
+defaults below. A name is the field's in upper case behind `GENRE_`: `window_size` is `GENRE_WINDOW_SIZE`. Each one
+is documented in `deploy/.env.example`, which a test keeps complete.
+
+No code reads the environment in another place.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from genre_assets.errors import BadInput
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+class Settings(BaseSettings):
+    """All settings; see `deploy/.env.example` for what each does. Raises `BadInput` through `load_settings`."""
+
+    model_config = SettingsConfigDict(env_prefix="GENRE_", frozen=True, extra="ignore", env_file_encoding="utf-8")
+
+    # Where state lives on this machine (data of the local services, logs, unpacked environments).
+    home: Path = Path(".genre")
+    host: str = "127.0.0.1"
+
+    # Object store: one code path for the local server, LocalStack and AWS.
+    s3_endpoint_url: str | None = "http://127.0.0.1:9300"
+    s3_access_key: str = "genre"
+    s3_secret_key: SecretStr = SecretStr("")
+    s3_region: str = "us-east-1"
+    raw_bucket: str = "genre-raw"
+    features_bucket: str = "genre-features"
+    mlflow_bucket: str = "genre-mlflow"
+    serving_bucket: str = "genre-serving"
+
+    # Database: one server; the platform's own tables, Optuna's, Dagster's and MLflow's are separate databases.
+    database_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/genre")
+    optuna_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/optuna")
+    dagster_database_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/dagster")
+    mlflow_database_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/mlflow")
+
+    # Services.
+    mlflow_url: str = "http://127.0.0.1:5500"
+    dagster_url: str = "http://127.0.0.1:3300"
+    triton_grpc: str = "127.0.0.1:8401"
+    triton_http: str = "127.0.0.1:8400"
+    triton_metrics: str = "127.0.0.1:8402"
+    triton_admin_token: SecretStr = SecretStr("")
+    triton_repository: Path | None = None
+
+    # Ports of the local stack; the offset moves all that are not set, for a second stack beside the first.
+    port_offset: Annotated[int, Field(ge=0, le=50000)] = 0
+    s3_port: Port = 9300
+    postgres_port: Port = 5532
+    mlflow_port: Port = 5500
+    dagster_port: Port = 3300
+    dagster_code_port: Port = 4300
+    triton_http_port: Port = 8400
+    triton_grpc_port: Port = 8401
+    triton_metrics_port: Port = 8402
+
+    # Audio.
+    feature_set: Literal["default", "gtzan37"] = "default"
+    max_seconds: Seconds = 30.0
+    segment_seconds: Seconds = 10.0
+    offset: Literal["start", "middle", "random"] = "start"
+    min_seconds: Seconds = 1.0
+    max_file_mb: Seconds = 200.0
+    quarantine_warn_share: Share = 0.1
+    workers: Annotated[int, Field(ge=0)] = 0
+    dask_scheduler: str | None = None
+
+    # Training. trials_*: how many trials each family's study has in all.
+    trials_xgboost: Count = 20
+    trials_random_forest: Count = 30
+    trials_k_neighbors: Count = 50
+    trials_linear: Count = 16
+    tuning_seconds: Seconds = 600.0
+    seed: int = 20261
+    min_clips_per_genre: Count = 3
+    gate_margin: float = 0.0
+    gate_recall_floor: Share = 0.0
+    retrain_min_new_clips: Count = 10
+    retrain_cooldown_seconds: Seconds = 900.0
+    # Retrain when the last training set is older than this many hours; 0 is never.
+    retrain_every_hours: Annotated[float, Field(ge=0)] = 0.0
+    # Retrain when the fallback has served for this many hours without a break; 0 is never.
+    retrain_drift_hours: Annotated[float, Field(ge=0)] = 24.0
+    # Ready feature tables instead of audio: files or s3:// addresses separated by commas, each `path` or `split=path`.
+    feature_tables: str = ""
+    # Fallback: how many held-out clips are perturbed to judge robustness; 0 perturbs features instead of audio.
+    robustness_clips: Annotated[int, Field(ge=0)] = 20
+
+    # Serving.
+    environment_source: Literal["auto", "conda-forge", "local"] = "auto"
+    serving_max_item_mb: Seconds = 50.0
+    serving_max_batch: Count = 16
+    serving_allowed_buckets: Annotated[tuple[str, ...], NoDecode] = ()
+    # What one request may hold in all.
+    serving_max_request_mb: Seconds = 200.0
+    # Processes that decode and extract inside Triton; 0 is one for each core.
+    serving_extractors: Annotated[int, Field(ge=0)] = 0
+    # Size of the prediction log's spool on disk; beyond it the oldest rows are dropped and counted.
+    spool_max_mb: Seconds = 256.0
+    # Days that the prediction log is kept in the database.
+    prediction_retention_days: Count = 90
+    # Releases kept on disk and in the bucket beside the live one.
+    releases_kept: Annotated[int, Field(ge=0)] = 5
+
+    # Drift and promotion.
+    window_size: Count = 128
+    window_minimum: Count = 48
+    window_max_seconds: Seconds = 3600.0
+    false_alarm_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
+    bad_windows: Count = 2
+    of_windows: Count = 3
+    clean_windows: Count = 3
+    min_dwell_seconds: Annotated[float, Field(ge=0)] = 300.0
+
+    # Alerts: Apprise URLs, separated by spaces; a plain webhook takes the JSON as it is.
+    alert_urls: SecretStr = SecretStr("")
+    alert_webhook: SecretStr = SecretStr("")
+    alert_repeat_seconds: Seconds = 3600.0
+
+    # Automation.
+    sensor_interval_seconds: Count = 5
+
+    @model_validator(mode="before")
+    @classmethod
+    def _prepare(cls, values: dict[str, object]) -> dict[str, object]:
+        buckets = values.get("serving_allowed_buckets")
+        if isinstance(buckets, str):
+            values["serving_allowed_buckets"] = tuple(b.strip() for b in buckets.split(",") if b.strip())
+        if values.get("feature_set") == "gtzan37":  # the reference's rows are whole clips
+            values.setdefault("segment_seconds", values.get("max_seconds", cls.model_fields["max_seconds"].default))
+        return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "Settings":
+        if self.window_minimum > self.window_size:
+            raise ValueError("GENRE_WINDOW_MINIMUM must not be above GENRE_WINDOW_SIZE")
+        if self.bad_windows > self.of_windows:
+            raise ValueError("GENRE_BAD_WINDOWS must not be above GENRE_OF_WINDOWS")
+        if self.segment_seconds > self.max_seconds:
+            raise ValueError("GENRE_SEGMENT_SECONDS must not be above GENRE_MAX_SECONDS")
+        return self
+
+    @property
+    def allowed_buckets(self) -> tuple[str, ...]:
+        """Buckets that a Triton client may name in an `s3://` item: those set, or the raw bucket."""
+        return self.serving_allowed_buckets or (self.raw_bucket,)
+
+    @property
+    def repository(self) -> Path:
+        """Folder of the live Triton model repository, as this process sees it."""
+        return self.triton_repository or self.home / "triton" / "repository"
+
+    @property
+    def extractors(self) -> int:
+        """Processes that decode and extract inside Triton."""
+        return self.serving_extractors or os.cpu_count() or 1
+
+    @property
+    def segments(self) -> int:
+        """How many segments of `segment_seconds` a clip of `max_seconds` has (at least one)."""
+        return max(1, round(self.max_seconds / self.segment_seconds))
+
+
+def load_settings(home: Path | None = None, **overrides: object) -> Settings:
+    """Read the settings of the stack that lives in `home` (default: `GENRE_HOME`, else `.genre`).
+
+    Raises `BadInput` that names every bad variable and what is wrong with it.
+    """
+    folder = Path(home or os.environ.get("GENRE_HOME") or ".genre").absolute()
+    try:
+        return Settings(_env_file=folder / "stack.env", **{"home": folder, **overrides})  # type: ignore[call-arg,arg-type]
+    except ValidationError as error:
+        problems = "; ".join(_problem(e["loc"], e["msg"], e.get("input")) for e in error.errors())
+        raise BadInput(f"bad setting: {problems}. See deploy/.env.example for what each variable takes.") from None
+
+
+def _problem(location: tuple[int | str, ...], message: str, value: object) -> str:
+    if not location:
+        return message.removeprefix("Value error, ")
+    name = f"GENRE_{str(location[0]).upper()}"
+    shown = "***" if any(word in name for word in ("SECRET", "TOKEN", "URL", "WEBHOOK")) else repr(value)
+    return f"{name}={shown}: {message[:1].lower()}{message[1:]}"

@@ -1,0 +1,117 @@
+"""Dagster in three processes: the code server, the webserver (UI and GraphQL) and the daemon (sensors, queue)."""
+
+import shutil
+import socket
+import sys
+from pathlib import Path
+
+from genre_assets.stack.service import PROJECT_ROOT, Health, Service, http_health
+
+
+class _DagsterProcess(Service):
+    needs: tuple[str, ...] = ("postgres", "s3")
+    stop_timeout = 25.0
+
+    @property
+    def folder(self) -> Path:
+        """DAGSTER_HOME of the stack."""
+        return self.settings.home / "dagster"
+
+    def prepare(self) -> None:
+        """Put the instance's configuration into DAGSTER_HOME."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(PROJECT_ROOT / "dagster.yaml", self.folder / "dagster.yaml")
+
+    def environment(self) -> dict[str, str]:
+        """What dagster.yaml and workspace.yaml read."""
+        s = self.settings
+        return {
+            "DAGSTER_HOME": str(self.folder),
+            "GENRE_DAGSTER_DATABASE_URL": s.dagster_database_url.get_secret_value(),
+            "GENRE_DAGSTER_CODE_HOST": s.host,
+            "GENRE_DAGSTER_CODE_PORT": str(s.dagster_code_port),
+            # One thread for each native library: parallelism is by process, inside the assets.
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def workspace(self) -> list[str]:
+        return ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+
+
+class DagsterCode(_DagsterProcess):
+    """Serves the definitions and starts the runs."""
+
+    name = "dagster-code"
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The gRPC port of the definitions."""
+        return {"dagster_code_port": self.settings.dagster_code_port}
+
+    def command(self) -> list[str]:
+        """The code server."""
+        return [
+            _script("dagster"), "code-server", "start", "-h", self.settings.host,
+            "-p", str(self.settings.dagster_code_port), "-m", "genre_assets.definitions",
+        ]  # fmt: skip
+
+    def health(self) -> Health:
+        """Healthy when the port takes connections (the webserver's health covers what it serves)."""
+        try:
+            socket.create_connection((self.settings.host, self.settings.dagster_code_port), timeout=2).close()
+        except OSError as error:
+            return Health(healthy=False, why=f"port {self.settings.dagster_code_port}: {error}")
+        return Health(healthy=True)
+
+
+class DagsterWeb(_DagsterProcess):
+    """The UI."""
+
+    name = "dagster"
+    needs = ("dagster-code",)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The UI's port."""
+        return {"dagster_port": self.settings.dagster_port}
+
+    def addresses(self) -> dict[str, str]:
+        """The UI."""
+        return {"url": f"http://{self.settings.host}:{self.settings.dagster_port}"}
+
+    def command(self) -> list[str]:
+        """The webserver."""
+        where = ["-h", self.settings.host, "-p", str(self.settings.dagster_port)]
+        return [_script("dagster-webserver"), *self.workspace(), *where]
+
+    def health(self) -> Health:
+        """Healthy when the definitions are loaded, with the loader's message when they are not."""
+        from genre_assets.stack.graphql import code_location_problem
+
+        answers = http_health(f"{self.addresses()['url']}/server_info")
+        if not answers.healthy:
+            return answers
+        problem = code_location_problem(self.addresses()["url"])
+        return Health(healthy=problem is None, why=problem or "")
+
+
+class DagsterDaemon(_DagsterProcess):
+    """Sensors, automation and the run queue."""
+
+    name = "dagster-daemon"
+    needs = ("dagster",)
+
+    def command(self) -> list[str]:
+        """The daemon."""
+        return [_script("dagster-daemon"), "run", *self.workspace()]
+
+    def health(self) -> Health:
+        """Healthy when every daemon beats."""
+        from genre_assets.stack.graphql import daemon_problem
+
+        problem = daemon_problem(f"http://{self.settings.host}:{self.settings.dagster_port}")
+        return Health(healthy=problem is None, why=problem or "")
+
+
+def _script(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))

@@ -1,0 +1,231 @@
+"""The local stack as one thing: configure, up, down, status.
+
+Its settings (secrets made at the first start, ports, and every `GENRE_*` variable that was set at `up`) are kept in
+`<home>/stack.env`, so that every later command and every service sees the same ones.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from genre_assets.errors import PermanentFailure
+from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.dagster import DagsterCode, DagsterDaemon, DagsterWeb
+from genre_assets.stack.graphql import DO_NOT_LOAD
+from genre_assets.stack.mlflow import MLflow
+from genre_assets.stack.postgres import DATABASES, SUPERUSER, Postgres
+from genre_assets.stack.processes import MARKER, kill, strays, wait_until_gone
+from genre_assets.stack.s3 import S3
+from genre_assets.stack.service import Service, check_port_free
+from genre_assets.stack.supervisor import lock_file, state_file
+from genre_assets.stack.triton import Triton
+
+Report = Callable[[str], None]
+
+
+def services(settings: Settings) -> list[Service]:
+    """Every local service, in start order."""
+    password = urlsplit(settings.database_url.get_secret_value()).password or ""
+    return [
+        S3(settings),
+        Postgres(settings, password),
+        MLflow(settings),
+        Triton(settings),
+        DagsterCode(settings),
+        DagsterWeb(settings),
+        DagsterDaemon(settings),
+    ]
+
+
+def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) -> Settings:
+    """Write `<home>/stack.env` and return the settings that follow from it.
+
+    What the environment says wins, then `extra`, then what the file says already, then the defaults.
+    """
+    settings = load_settings(home)
+    file = settings.home / "stack.env"
+    kept = _read_env(file)
+    fields = {f"GENRE_{name.upper()}" for name in Settings.model_fields} - {"GENRE_HOME"}
+    given = {name: value for name, value in os.environ.items() if name in fields}
+    values = {**_secrets(), **_ports(settings.port_offset), **kept, **(extra or {}), **given}
+    values.update({name: value for name, value in _addresses(values, settings.host).items() if name not in given})
+    if values != kept:
+        settings.home.mkdir(parents=True, exist_ok=True)
+        unfinished = file.with_suffix(".new")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text("".join(f"{name}={value}\n" for name, value in sorted(values.items())))
+        unfinished.replace(file)
+    return load_settings(settings.home)
+
+
+def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report: Report = print) -> Settings:
+    """Start what is not up and wait until every service is healthy.
+
+    Raises `BadInput` for a taken port, `PermanentFailure` with the end of its log for a service that does not start.
+    """
+    before = load_settings(home)
+    was = (before.home / "stack.env").read_text() if (before.home / "stack.env").exists() else ""
+    settings = configure(home, extra=extra)
+    running = supervisor_pid(settings.home)
+    if running and was != (settings.home / "stack.env").read_text():
+        report("settings have changed: restarting the services")
+        down(before, report=report)
+        running = None
+    if not running:
+        _remove_leftovers(settings)
+        for service in services(settings):
+            for setting, port in service.ports.items():
+                check_port_free(settings.host, port, setting)
+        _spawn_supervisor(settings)
+    _wait_for_health(settings, report)
+    return settings
+
+
+def down(settings: Settings, *, report: Report = print) -> None:
+    """Stop every service and leave no process, port or shared-memory file; data and logs stay in the state folder."""
+    pid = supervisor_pid(settings.home)
+    if pid:
+        report("stopping the services")
+        os.kill(pid, 15)
+        if not wait_until_gone(pid, 90):
+            report("the supervisor does not stop by itself: killing it")
+            os.kill(pid, 9)
+            wait_until_gone(pid, 5)
+    _remove_leftovers(settings)
+    state_file(settings.home).unlink(missing_ok=True)
+
+
+def status(settings: Settings) -> dict[str, dict[str, Any]]:
+    """Each service's own answer, address and, if the supervisor knows more, why it is not healthy."""
+    known = _state(settings.home).get("services", {})
+    found: dict[str, dict[str, Any]] = {}
+    for service in services(settings):
+        health = service.health()
+        standing = known.get(service.name, {})
+        entry: dict[str, Any] = {"healthy": health.healthy, **service.addresses()}
+        why = health.why if standing.get("state") != "failed" else standing["why"]
+        if not health.healthy:
+            entry["why"] = why
+        entry["restarts"] = standing.get("restarts", 0)
+        found[service.name] = entry
+    return found
+
+
+def supervisor_pid(home: Path) -> int | None:
+    """Process id of the supervisor that runs in `home`."""
+    try:
+        with lock_file(home).open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return None
+    except BlockingIOError:
+        pid = _state(home).get("pid")
+        return int(pid) if pid else None
+    return None
+
+
+def _state(home: Path) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads(state_file(home).read_text())
+    except FileNotFoundError:
+        return {}
+    return state
+
+
+def _spawn_supervisor(settings: Settings) -> None:
+    log = settings.home / "logs" / "supervisor.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "GENRE_HOME": str(settings.home), MARKER: str(settings.home)}
+    with log.open("ab") as output:
+        subprocess.Popen(
+            [sys.executable, "-m", "genre_assets.stack.supervisor"],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=settings.home,
+            start_new_session=True,
+        )
+
+
+def _wait_for_health(settings: Settings, report: Report, timeout: float = 240.0) -> None:
+    shown: dict[str, str] = {}
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        standings = _state(settings.home).get("services", {})
+        for name, standing in standings.items():
+            if standing["state"] != shown.get(name) and standing["state"] in {"healthy", "restarting", "failed"}:
+                why = f": {standing['why']}" if standing["why"] else ""
+                report(f"{name} is {standing['state']}{why}")
+            shown[name] = standing["state"]
+            if DO_NOT_LOAD in standing["why"]:  # waiting cannot help; the services stay up for the next try
+                raise PermanentFailure(f"{standing['why']}\nMend the code, then: genre-assets up")
+            if standing["state"] == "failed":
+                message = f"{name} does not start: {standing['why']}\n{_log_tail(settings, name)}"
+                down(settings, report=report)
+                raise PermanentFailure(message)
+        if standings and all(standing["state"] == "healthy" for standing in standings.values()):
+            return
+        time.sleep(0.15)
+    waiting = [name for name, state in shown.items() if state != "healthy"] or ["the supervisor"]
+    logs = settings.home / "logs"
+    raise PermanentFailure(f"not healthy after {timeout:.0f} s: {', '.join(waiting)}; the logs are in {logs}")
+
+
+def _log_tail(settings: Settings, name: str, lines: int = 12) -> str:
+    log = settings.home / "logs" / f"{name}.log"
+    return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(it wrote no log)"
+
+
+def _remove_leftovers(settings: Settings) -> None:
+    kill(strays(settings.home))
+    for service in services(settings):
+        service.cleanup()
+    shutil.rmtree(settings.home / "postgres.new", ignore_errors=True)
+
+
+def _read_env(file: Path) -> dict[str, str]:
+    if not file.exists():
+        return {}
+    return dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+
+
+def _secrets() -> dict[str, str]:
+    return {
+        "GENRE_S3_SECRET_KEY": secrets.token_urlsafe(24),
+        "GENRE_TRITON_ADMIN_TOKEN": secrets.token_urlsafe(24),
+        "GENRE_POSTGRES_PASSWORD": secrets.token_urlsafe(24),
+    }
+
+
+def _ports(offset: int) -> dict[str, str]:
+    fields = {name: field for name, field in Settings.model_fields.items() if name.endswith("_port")}
+    return {f"GENRE_{name.upper()}": str(field.default + offset) for name, field in fields.items()}
+
+
+def _addresses(values: dict[str, str], host: str) -> dict[str, str]:
+    """Addresses of the local services, from their ports."""
+    login = f"{SUPERUSER}:{values['GENRE_POSTGRES_PASSWORD']}@{host}:{values['GENRE_POSTGRES_PORT']}"
+    # Plain postgresql:// means psycopg 3 to SQLAlchemy 2.1.
+    urls = {name: f"postgresql+psycopg2://{login}/{name}" for name in DATABASES}
+    return {
+        "GENRE_S3_ENDPOINT_URL": f"http://{host}:{values['GENRE_S3_PORT']}",
+        "GENRE_DATABASE_URL": urls["genre"],
+        "GENRE_DAGSTER_DATABASE_URL": urls["dagster"],
+        "GENRE_OPTUNA_URL": urls["optuna"],
+        "GENRE_MLFLOW_DATABASE_URL": urls["mlflow"],
+        "GENRE_MLFLOW_URL": f"http://{host}:{values['GENRE_MLFLOW_PORT']}",
+        "GENRE_DAGSTER_URL": f"http://{host}:{values['GENRE_DAGSTER_PORT']}",
+        "GENRE_TRITON_HTTP": f"{host}:{values['GENRE_TRITON_HTTP_PORT']}",
+        "GENRE_TRITON_GRPC": f"{host}:{values['GENRE_TRITON_GRPC_PORT']}",
+        "GENRE_TRITON_METRICS": f"{host}:{values['GENRE_TRITON_METRICS_PORT']}",
+    }

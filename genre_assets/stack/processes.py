@@ -1,0 +1,100 @@
+"""Ending processes so that none is left: a service's whole session, and strays of a killed supervisor."""
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import psutil
+
+# Every process of a stack carries this variable with the stack's folder as its value.
+MARKER = "GENRE_STACK"
+
+
+def end_session(process: "subprocess.Popen[bytes]", stop_signal: signal.Signals, timeout: float) -> None:
+    """Stop the process with its signal, then kill whatever of its session still runs."""
+    members = session_members(process.pid)
+    if process.poll() is None:
+        process.send_signal(stop_signal)
+        try:
+            process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(5)
+    kill([*members, *session_members(process.pid)])
+
+
+def session_members(leader: int) -> list[psutil.Process]:
+    """Every process of the session that `leader` leads (children that left for a session of their own included)."""
+    members = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.pid != leader:
+                members.append(process)
+        except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
+            continue
+    return members
+
+
+def strays(home: Path) -> list[psutil.Process]:
+    """Processes of the stack in `home` that still run, this one and its parents left out."""
+    own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
+    found: dict[int, psutil.Process] = {}
+    for process in psutil.process_iter():
+        try:
+            if process.pid not in own and process.environ().get(MARKER) == str(home):
+                found[process.pid] = process
+        except (psutil.Error, OSError):
+            continue
+    return [*found.values(), *_postgres(home)]
+
+
+def _postgres(home: Path) -> list[psutil.Process]:
+    """PostgreSQL writes its title over its environment, but leaves its process id in the data folder."""
+    try:
+        pid = int((home / "postgres" / "postmaster.pid").read_text().splitlines()[0])
+        process = psutil.Process(pid)
+        if str(home / "postgres") in " ".join(process.cmdline()):
+            return [process, *process.children(recursive=True)]
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return []
+    return []
+
+
+def kill(processes: list[psutil.Process], patience: float = 3.0) -> None:
+    """SIGTERM, a little patience, SIGKILL; processes that are gone already are fine."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        living = [process for process in processes if not _gone(process)]
+        for process in living:
+            _signal(process, number)
+        end = time.monotonic() + patience
+        while time.monotonic() < end and not all(map(_gone, living)):
+            time.sleep(0.02)
+
+
+def _gone(process: psutil.Process) -> bool:
+    """Whether it has ended; a zombie has, though its parent did not collect it (in containers often nobody does)."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def _signal(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return
+
+
+def wait_until_gone(pid: int, timeout: float) -> bool:
+    """Whether the process is gone within `timeout` seconds."""
+    try:
+        process = psutil.Process(pid)
+    except psutil.NoSuchProcess:
+        return True
+    end = time.monotonic() + timeout
+    while time.monotonic() < end and not _gone(process):
+        time.sleep(0.1)
+    return _gone(process)

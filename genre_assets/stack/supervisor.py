@@ -1,0 +1,92 @@
+"""The process behind `genre-assets up`: keeps every service, writes where each stands, stops all in reverse order.
+
+Run as `python -m genre_assets.stack.supervisor`; one for each state folder, which a file lock makes sure of.
+"""
+
+import fcntl
+import json
+import os
+import signal
+import sys
+import threading
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+
+from genre_assets.settings import load_settings
+from genre_assets.stack.keeper import Keeper
+from genre_assets.stack.processes import kill, strays
+from genre_assets.stack.service import Service
+
+
+class Supervisor:
+    """Starts the services as what they need becomes healthy; stops them in reverse order."""
+
+    def __init__(self, services: list[Service], home: Path) -> None:
+        self.home = home
+        self.keepers = [Keeper(service, self._healthy, self._write) for service in services]
+        self.ending = threading.Event()
+        self.writing = threading.Lock()
+
+    def run(self) -> None:
+        """Keep the services until SIGTERM or SIGINT."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._end)
+        self._write()
+        for keeper in self.keepers:
+            keeper.start()
+        while not self.ending.wait(0.5):
+            pass
+        self.stop()
+
+    def stop(self) -> None:
+        """Stop the services, the last started first."""
+        for keeper in reversed(self.keepers):
+            keeper.end()
+            keeper.join(keeper.service.stop_timeout + 15)
+        state_file(self.home).unlink(missing_ok=True)
+
+    def _end(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.ending.set()
+
+    def _healthy(self, name: str) -> bool:
+        return any(keeper.service.name == name and keeper.standing.state == "healthy" for keeper in self.keepers)
+
+    def _write(self) -> None:
+        with self.writing:
+            services = {keeper.service.name: asdict(keeper.standing) for keeper in self.keepers}
+            target = state_file(self.home)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            unfinished = target.with_suffix(".new")
+            unfinished.write_text(json.dumps({"pid": os.getpid(), "services": services}, indent=1))
+            unfinished.replace(target)
+
+
+def state_file(home: Path) -> Path:
+    """Where the supervisor writes how each service stands; absent when no supervisor runs."""
+    return home / "run" / "state.json"
+
+
+def lock_file(home: Path) -> Path:
+    """Locked while a supervisor runs in `home`."""
+    return home / "run" / "supervisor.lock"
+
+
+def main() -> None:
+    """Take the lock, end strays of a killed predecessor, keep the services."""
+    from genre_assets.stack.local import services
+
+    settings = load_settings()
+    lock_file(settings.home).parent.mkdir(parents=True, exist_ok=True)
+    with lock_file(settings.home).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            sys.exit(f"a supervisor runs in {settings.home} already")
+        kill(strays(settings.home))
+        Supervisor(services(settings), settings.home).run()
+
+
+if __name__ == "__main__":
+    main()

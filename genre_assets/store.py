@@ -1,0 +1,162 @@
+"""The object store: S3 through boto3, Parquet and JSON that any tool reads.
+
+Plain Python: notebooks, the command line and the Triton models use it as well as assets do. It keeps to what every
+S3 implementation offers (no tags, no ACLs, no user metadata, no conditional writes).
+"""
+
+import io
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genre_assets.errors import BadInput, TransientFailure
+from genre_assets.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from mypy_boto3_s3 import S3Client
+
+
+@dataclass(frozen=True)
+class ObjectInfo:
+    """One listed object. `etag` is unquoted; `size` is in bytes."""
+
+    key: str
+    etag: str
+    size: int
+    last_modified: datetime
+
+
+def s3_client(settings: Settings) -> "S3Client":
+    """A boto3 client with the settings that rclone, MinIO, LocalStack and AWS all accept."""
+    import boto3
+    from botocore.config import Config
+
+    return boto3.client(
+        "s3",
+        endpoint_url=settings.s3_endpoint_url,
+        aws_access_key_id=settings.s3_access_key or None,
+        aws_secret_access_key=settings.s3_secret_key.get_secret_value() or None,
+        region_name=settings.s3_region,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            request_checksum_calculation="when_required",
+            response_checksum_validation="when_required",
+            retries={"max_attempts": 4, "mode": "standard"},
+            max_pool_connections=32,
+            connect_timeout=5,
+            read_timeout=60,
+        ),
+    )
+
+
+def parse_uri(uri: str) -> tuple[str, str]:
+    """`s3://bucket/key` -> (bucket, key). Raises `BadInput` on anything else."""
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket or not key:
+        raise BadInput(f"not an S3 address: {uri!r} (expected s3://bucket/key)")
+    return bucket, key
+
+
+class ObjectStore:
+    """Reads and writes objects. Raises `FileNotFoundError` for a missing object, `TransientFailure` if S3 is away."""
+
+    def __init__(self, client: "S3Client") -> None:
+        self.client = client
+
+    def ensure_buckets(self, *buckets: str) -> None:
+        """Create the buckets that are missing."""
+        for bucket in buckets:
+            with _translated(f"bucket {bucket}"):
+                present = {b["Name"] for b in self.client.list_buckets()["Buckets"]}
+                if bucket not in present:
+                    self.client.create_bucket(Bucket=bucket)
+
+    def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
+        """Every object under `prefix`, in key order; folders' marker objects (keys ending in `/`) are left out."""
+        with _translated(f"s3://{bucket}/{prefix}"):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
+                for entry in page.get("Contents", []):
+                    if not entry["Key"].endswith("/"):
+                        yield ObjectInfo(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+
+    def exists(self, bucket: str, key: str) -> bool:
+        """Whether the object is there."""
+        try:
+            with _translated(f"s3://{bucket}/{key}"):
+                self.client.head_object(Bucket=bucket, Key=key)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def get_bytes(self, bucket: str, key: str) -> bytes:
+        """The whole object."""
+        with _translated(f"s3://{bucket}/{key}"):
+            return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def put_bytes(self, bucket: str, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
+        """Write the whole object (replacing it)."""
+        with _translated(f"s3://{bucket}/{key}"):
+            self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove the object; a missing one is fine."""
+        with _translated(f"s3://{bucket}/{key}"):
+            self.client.delete_object(Bucket=bucket, Key=key)
+
+    def upload_file(self, bucket: str, key: str, path: Path) -> None:
+        """Upload a local file, in parts when it is large."""
+        with _translated(f"s3://{bucket}/{key}"):
+            self.client.upload_file(str(path), bucket, key)
+
+    def download_file(self, bucket: str, key: str, path: Path) -> None:
+        """Download to a local file, whole or not at all."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(path.name + ".part")
+        with _translated(f"s3://{bucket}/{key}"):
+            self.client.download_file(bucket, key, str(partial))
+        partial.replace(path)
+
+    def read_json(self, bucket: str, key: str) -> Any:
+        """The object parsed as JSON."""
+        return json.loads(self.get_bytes(bucket, key))
+
+    def write_json(self, bucket: str, key: str, value: Any) -> None:
+        """`value` as indented JSON."""
+        self.put_bytes(bucket, key, json.dumps(value, indent=1, sort_keys=True).encode(), "application/json")
+
+    def read_parquet(self, bucket: str, key: str) -> "pd.DataFrame":
+        """The object as a DataFrame."""
+        import pandas as pd
+
+        return pd.read_parquet(io.BytesIO(self.get_bytes(bucket, key)))
+
+    def write_parquet(self, bucket: str, key: str, frame: "pd.DataFrame") -> None:
+        """The frame as one Parquet file, without its index."""
+        buffer = io.BytesIO()
+        frame.to_parquet(buffer, index=False, compression="zstd")
+        self.put_bytes(bucket, key, buffer.getvalue(), "application/vnd.apache.parquet")
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Botocore's errors -> ours, with the address in the message."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        code = error.response["Error"]["Code"]
+        if code in {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}:
+            raise FileNotFoundError(f"{what} is not there ({code})") from error
+        if code in {"403", "AccessDenied", "SignatureDoesNotMatch", "InvalidAccessKeyId"}:
+            hint = "check GENRE_S3_ACCESS_KEY and GENRE_S3_SECRET_KEY"
+            raise BadInput(f"{what}: access denied ({code}); {hint}") from error
+        raise TransientFailure(f"{what}: S3 answered {code}") from error
+    except BotoCoreError as error:
+        raise TransientFailure(f"{what}: S3 does not answer ({error}); is it up? Try: genre-assets status") from error

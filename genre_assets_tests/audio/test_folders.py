@@ -1,0 +1,75 @@
+"""What the command line does with folders: uploading them, and extracting from them without any service."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from genre_assets.audio.extract_paths import extract_paths
+from genre_assets.audio.ingest import upload_folder
+from genre_assets.errors import BadInput
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+from genre_assets_tests.audio.sounds import music, sound_file
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, seed in (("rock/a.wav", 1), ("rock/live/b.wav", 2), ("pop/c.flac", 3)):
+        path = tmp_path / "music" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(sound_file(music(2, seed=seed), container="FLAC" if name.endswith("flac") else "WAV"))
+    (tmp_path / "music" / "rock" / "cover.jpg").write_bytes(b"x")
+    (tmp_path / "music" / "polka").mkdir()
+    (tmp_path / "music" / "polka" / "d.wav").write_bytes(b"x")
+    return tmp_path / "music"
+
+
+def test_a_folder_is_uploaded_once(folder: Path, store: ObjectStore, settings: Settings) -> None:
+    seen: list[tuple[int, int]] = []
+    first = upload_folder(folder, store=store, settings=settings, progress=lambda *step: seen.append(step))
+    assert (first.uploaded, first.unchanged, first.skipped) == (3, 0, 2)
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+    again = upload_folder(folder, store=store, settings=settings)
+    assert (again.uploaded, again.unchanged) == (0, 3)
+    assert [o.key for o in store.list(settings.raw_bucket)] == ["pop/c.flac", "rock/a.wav", "rock/live/b.wav"]
+
+
+def test_a_file_that_changed_is_sent_again_even_at_the_same_size(
+    folder: Path, store: ObjectStore, settings: Settings
+) -> None:
+    upload_folder(folder, store=store, settings=settings)
+    path = folder / "rock" / "a.wav"
+    changed = bytearray(path.read_bytes())
+    changed[-10] ^= 1
+    path.write_bytes(changed)
+    assert upload_folder(folder, store=store, settings=settings).uploaded == 1
+    assert store.get_bytes(settings.raw_bucket, "rock/a.wav") == bytes(changed)
+
+
+def test_a_folder_that_cannot_be_used_is_refused_with_what_to_do(
+    tmp_path: Path, store: ObjectStore, settings: Settings
+) -> None:
+    with pytest.raises(BadInput, match="there is no folder"):
+        upload_folder(tmp_path / "nowhere", store=store, settings=settings)
+    with pytest.raises(BadInput, match="named like a genre; expected some of: blues"):
+        upload_folder(tmp_path, store=store, settings=settings)
+    (tmp_path / "rock").mkdir()
+    with pytest.raises(BadInput, match="no audio"):
+        upload_folder(tmp_path, store=store, settings=settings)
+
+
+def test_features_come_in_the_order_of_the_files_with_bad_ones_in_their_place(folder: Path, settings: Settings) -> None:
+    frame = extract_paths([folder / "pop", folder / "polka", folder / "rock"], feature_set="gtzan37", settings=settings)
+    assert [Path(path).name for path in frame["path"]] == ["c.flac", "d.wav", "a.wav", "b.wav"]
+    assert frame["error"].str.contains("undecodable").tolist() == [False, True, False, False]
+    assert np.isfinite(frame.loc[frame["error"] == "", "rms_mean_0"]).all()
+
+
+def test_a_path_that_is_not_there_is_an_error(tmp_path: Path, settings: Settings) -> None:
+    with pytest.raises(BadInput, match="there is no file"):
+        extract_paths([tmp_path / "nowhere.wav"], feature_set="gtzan37", settings=settings)
+    with pytest.raises(BadInput, match="no audio in"):
+        extract_paths([tmp_path], feature_set="gtzan37", settings=settings)
+    with pytest.raises(BadInput, match="no feature set 'x'"):
+        extract_paths([tmp_path], feature_set="x", settings=settings)

@@ -1,0 +1,33 @@
+"""What a person sees in the Dagster UI after the main job."""
+
+import pytest
+
+from genre_assets_tests.browser import pages
+from genre_assets_tests.live import Stack
+
+pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(1200)]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    found = pages.chromium()
+    if found is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    return found
+
+
+def test_the_graph_shows_every_asset_materialised(stack: Stack, chromium: str) -> None:
+    with pages.page(chromium) as page:
+        pages.open_graph(page, stack.settings.dagster_url)
+        for asset in ("raw_audio", "features", "training_set", "champion_models", "triton_repo", "live_ensemble"):
+            assert page.get_by_text(asset, exact=True).count() >= 1, asset
+        assert page.get_by_text("Never materialized").count() == 0
+
+
+def test_the_drift_check_shows_its_history(stack: Stack, chromium: str) -> None:
+    with pages.page(chromium) as page:
+        pages.open_drift_check(page, stack.settings.dagster_url)
+        text = page.inner_text("body")
+        assert "feature_drift" in text
+        assert text.count("Passed") >= 3
+        assert text.count("Failed") >= 2

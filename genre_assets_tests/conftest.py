@@ -1,0 +1,131 @@
+"""Fixtures for the whole suite: real services, each on a free port and in a temporary folder."""
+
+import os
+import socket
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from genre_assets.database import Database
+from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.keeper import Keeper
+from genre_assets.stack.postgres import Postgres
+from genre_assets.stack.s3 import S3
+from genre_assets.stack.service import Service
+from genre_assets.store import ObjectStore, s3_client
+from genre_assets_tests.live import stack
+
+__all__ = ["stack"]  # a session fixture: the integration and browser tests share one running stack
+
+pytest_plugins = ["genre_assets_tests.serving.live_stack"]
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def running(service: Service, timeout: float = 60.0) -> Iterator[Service]:
+    """The service, kept as the supervisor keeps it, until the end of the block."""
+    service.settings.home.mkdir(parents=True, exist_ok=True)
+    keeper = Keeper(service, ready=lambda _: True, changed=lambda: None)
+    keeper.start()
+    end = time.monotonic() + timeout
+    try:
+        while keeper.standing.state != "healthy":
+            if time.monotonic() > end or keeper.standing.state == "failed":
+                pytest.fail(f"{service.name} does not start: {keeper.standing}")
+            time.sleep(0.05)
+        yield service
+    finally:
+        keeper.end()
+        keeper.join(30)
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A developer's GENRE_* variables must not change what the tests see."""
+    for name in [name for name in os.environ if name.startswith("GENRE_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """A real PostgreSQL server for the session."""
+    home = tmp_path_factory.mktemp("postgres")
+    settings = load_settings(home, postgres_port=free_port())
+    with running(Postgres(settings, password=uuid.uuid4().hex)) as service:
+        assert isinstance(service, Postgres)
+        yield service
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[Database]:
+    """An empty database of its own for each test."""
+    import psycopg2
+
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    connection = psycopg2.connect(postgres.url("postgres"))
+    connection.autocommit = True
+    with connection.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}")
+    try:
+        yield Database(postgres.url(name))
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        connection.close()
+
+
+@pytest.fixture(scope="session")
+def s3_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """Settings whose S3 endpoint is a real local server, with the four buckets made."""
+    home = tmp_path_factory.mktemp("s3")
+    port = free_port()
+    settings = load_settings(
+        home, s3_port=port, s3_endpoint_url=f"http://127.0.0.1:{port}", s3_secret_key=uuid.uuid4().hex
+    )
+    with running(S3(settings)):
+        yield settings
+
+
+@pytest.fixture
+def store(s3_settings: Settings) -> Iterator[ObjectStore]:
+    """An object store whose four buckets are empty at the start of each test."""
+    store = ObjectStore(s3_client(s3_settings))
+    for bucket in (
+        s3_settings.raw_bucket,
+        s3_settings.features_bucket,
+        s3_settings.mlflow_bucket,
+        s3_settings.serving_bucket,
+    ):
+        for entry in list(store.list(bucket)):
+            store.delete(bucket, entry.key)
+    yield store
+    store.client.close()
+
+
+@pytest.fixture(scope="session")
+def gtzan_clips() -> Path:
+    """Folder of the 40 real clips, when the shared data is beside the checkout."""
+    folder = SHARED_DATA / "gtzan_subset"
+    if not folder.is_dir():
+        pytest.skip("the shared GTZAN clips are not beside this checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def gtzan_tables() -> Path:
+    """Folder of the public feature tables, when the shared data is beside the checkout."""
+    folder = SHARED_DATA / "gtzan_features"
+    if not folder.is_dir():
+        pytest.skip("the shared feature tables are not beside this checkout")
+    return folder

@@ -1,0 +1,102 @@
+"""A second, empty stack beside the first: it runs apart, says what it lacks, and leaves nothing when it goes."""
+
+import os
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.processes import strays
+from genre_assets.stack.service import Service
+from genre_assets_tests.live import COMMAND, PORT_OFFSET, Stack, environment, logs
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+SECOND = PORT_OFFSET + 300
+
+
+@pytest.fixture(scope="module")
+def second(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
+    """A stack that is up and has seen no audio, beside the session's."""
+    home = tmp_path_factory.mktemp("second") / "home"
+    done = command(home, "up")
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{logs(home)}"
+    yield load_settings(home)
+    command(home, "down")
+
+
+def command(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    outside = {**environment(home), "GENRE_PORT_OFFSET": str(SECOND)}
+    return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env=outside, timeout=600)
+
+
+def test_building_from_an_empty_bucket_says_what_to_do(second: Settings) -> None:
+    done = command(second.home, "run")
+    assert done.returncode == 1
+    assert "genre-assets ingest" in done.stderr, done.stderr
+
+
+def test_ingesting_a_folder_that_is_not_there_says_so(second: Settings, tmp_path: Path) -> None:
+    done = command(second.home, "ingest", str(tmp_path / "nowhere"))
+    assert done.returncode == 1
+    assert f"there is no folder {tmp_path / 'nowhere'}" in done.stderr.replace("\n", "")
+    assert "Traceback" not in done.stderr
+
+
+def test_predicting_before_anything_is_served_says_so(second: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "a.wav"
+    file.write_bytes(b"RIFF")
+    done = command(second.home, "predict", str(file))
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr, done.stderr
+
+
+def test_a_taken_port_stops_the_start_with_the_setting_to_change(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        outside = {
+            **environment(tmp_path / "home"),
+            "GENRE_MLFLOW_PORT": str(port),
+            "GENRE_PORT_OFFSET": str(SECOND + 300),
+        }
+        done = subprocess.run([COMMAND, "up"], capture_output=True, text=True, env=outside, timeout=100)
+    assert done.returncode == 1
+    assert f"port {port}" in done.stderr
+    assert "GENRE_MLFLOW_PORT" in done.stderr
+    assert strays(tmp_path / "home") == []
+
+
+def test_a_killed_supervisor_leaves_a_stack_that_comes_up_again(second: Settings) -> None:
+    from genre_assets.stack.local import supervisor_pid
+
+    pid = supervisor_pid(second.home)
+    assert pid is not None
+    os.kill(pid, 9)
+    done = command(second.home, "up")
+    assert done.returncode == 0, done.stderr
+    assert supervisor_pid(second.home) not in {None, pid}
+
+
+def test_down_leaves_no_process_no_port_and_no_shared_memory(second: Settings, stack: Stack) -> None:
+    from genre_assets.stack.local import services
+
+    listening: list[Service] = services(second)
+    done = command(second.home, "down")
+    assert done.returncode == 0, done.stderr
+    assert strays(second.home) == []
+    assert not [p for p in psutil.process_iter() if str(second.home) in " ".join(_arguments(p))]
+    for port in (port for service in listening for port in service.ports.values()):
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port), timeout=2)
+    assert not list(Path("/dev/shm").glob(f"*{second.triton_http_port}*"))
+    assert stack.json("status", "--json")["route"] == "champion"  # the first stack did not notice
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.Error:
+        return []

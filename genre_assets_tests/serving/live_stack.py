@@ -1,0 +1,111 @@
+"""A real Triton over a real release of toy models, with real S3 and PostgreSQL, for the tests of the serving path."""
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from genre_assets.database import Database
+from genre_assets.packaging import environment, publish, release
+from genre_assets.packaging.environment import Environment
+from genre_assets.serving.client import GenreClient
+from genre_assets.serving.control import TritonControl
+from genre_assets.serving.live import go_live
+from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.postgres import Postgres
+from genre_assets.stack.triton import Triton
+from genre_assets.store import ObjectStore, s3_client
+from genre_assets_tests.serving.toys import toy_model
+
+
+@dataclass
+class LiveStack:
+    """Everything that a serving test wants to hold."""
+
+    settings: Settings
+    store: ObjectStore
+    database: Database
+    control: TritonControl
+    client: GenreClient
+    models: Mapping[int, Path]
+    environment: Environment
+    folder: Path
+    releases: list[release.Release] = field(default_factory=list)
+
+    def build(self, models: Mapping[int, Path], roles: Mapping[str, int], name: str) -> release.Release:
+        """Build and publish a release without the parity gate."""
+        made = release.build(self.folder / name, self.settings, self.environment, models, roles)
+        publish.publish(self.settings, self.store, made, self.folder / name)
+        return made
+
+
+@pytest.fixture(scope="session")
+def execution_environment(request: pytest.FixtureRequest, s3_settings: Settings) -> Environment:
+    """The real execution environment, built from the local channel; kept in pytest's cache for the next session."""
+    home = Path(request.config.cache.mkdir("execution_environment"))
+    settings = s3_settings.model_copy(update={"environment_source": "local", "home": home})
+    return environment.ensure(settings, ObjectStore(s3_client(s3_settings)))
+
+
+@pytest.fixture(scope="session")
+def live(
+    tmp_path_factory: pytest.TempPathFactory,
+    execution_environment: Environment,
+    s3_settings: Settings,
+    postgres: Postgres,
+) -> Iterator[LiveStack]:
+    """Triton as a kept service, serving two toy models: version 3 (champion) and 4 (fallback)."""
+    from genre_assets_tests.conftest import free_port, running  # which loads this module as a plugin
+
+    folder = tmp_path_factory.mktemp("live")
+    http, grpc, metrics = free_port(), free_port(), free_port()
+    settings = load_settings(
+        folder / "home",
+        s3_endpoint_url=s3_settings.s3_endpoint_url,
+        s3_secret_key=s3_settings.s3_secret_key,
+        database_url=postgres.url("genre"),
+        triton_http_port=http, triton_grpc_port=grpc, triton_metrics_port=metrics,
+        triton_http=f"127.0.0.1:{http}", triton_grpc=f"127.0.0.1:{grpc}", triton_metrics=f"127.0.0.1:{metrics}",
+        triton_admin_token="token-of-the-tests",
+        environment_source="local",
+        serving_max_item_mb=4, serving_max_request_mb=16, spool_max_mb=16,
+        # A bucket of its own: the fixture `store` empties the others between tests.
+        serving_bucket="live-serving",
+    )  # fmt: skip
+    settings.home.mkdir()
+    _write_env(settings)
+    (settings.home / "environments").mkdir()
+    (settings.home / "environments" / execution_environment.lock.hash).symlink_to(execution_environment.folder)
+    models = {
+        3: toy_model(folder / "m3", version=3, family="xgboost", seed=1),
+        4: toy_model(folder / "m4", version=4, family="random_forest", seed=2),
+    }
+    store = ObjectStore(s3_client(settings))
+    store.ensure_buckets(settings.serving_bucket)
+    store.upload_file(settings.serving_bucket, execution_environment.key, execution_environment.archive)
+    service = Triton(settings)
+    with running(service):
+        client = GenreClient.from_settings(settings)
+        stack = LiveStack(
+            settings, store, Database(postgres.url("genre")), service.control,
+            client, models, execution_environment, folder,
+        )  # fmt: skip
+        stack.releases.append(stack.build(models, {"champion": 3, "fallback": 4}, "first"))
+        go_live(settings, stack.store, service.control, client, "champion")
+        yield stack
+        client.close()
+    assert not list(Path("/dev/shm").glob(f"genre_{http}_*"))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write_env(settings: Settings) -> None:
+    """The models inside Triton read the settings from the state folder, as in the stack."""
+    given = settings.model_fields_set - {"home"}
+    lines = []
+    for name in sorted(given):
+        value = getattr(settings, name)
+        shown = value.get_secret_value() if hasattr(value, "get_secret_value") else value
+        lines.append(f"GENRE_{name.upper()}={shown}\n")
+    (settings.home / "stack.env").write_text("".join(lines))

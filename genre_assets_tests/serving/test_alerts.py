@@ -1,0 +1,302 @@
+"""Alerts against a local HTTP receiver and a local SMTP server."""
+
+import json
+import socketserver
+import threading
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from genre_assets import audit
+from genre_assets.audit import Move
+from genre_assets.database import Database
+from genre_assets.errors import BadInput, TransientFailure
+from genre_assets.serving import alert_channels, alert_sources
+from genre_assets.serving.alert_channels import Apprise, Message, Webhook
+from genre_assets.serving.alert_sources import CheckEvaluation
+from genre_assets.serving.alerts import Alerts
+from genre_assets.settings import load_settings
+
+NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+
+
+class Receiver:
+    """An HTTP endpoint that keeps what it gets; it refuses while `broken`."""
+
+    def __init__(self) -> None:
+        self.got: list[dict[str, Any]] = []
+        self.broken = False
+        receiver = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                if not receiver.broken:
+                    receiver.got.append(json.loads(body))
+                self.send_response(503 if receiver.broken else 204)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Quiet."""
+
+        self.server = HTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    def kinds(self) -> list[tuple[str, str]]:
+        return [(message["kind"], message["key"]) for message in self.got]
+
+
+class Mailbox(socketserver.StreamRequestHandler):
+    """As much SMTP as a client needs to hand over a mail."""
+
+    mails: list[str]
+
+    def handle(self) -> None:
+        self.say("220 local")
+        while command := self.rfile.readline().decode().strip():
+            verb = command.split()[0].upper()
+            if verb == "DATA":
+                self.say("354 go on")
+                lines = []
+                while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
+                    lines.append(line)
+                self.server.mails.append("\n".join(lines))  # type: ignore[attr-defined]
+            if verb == "QUIT":
+                self.say("221 bye")
+                return
+            self.say("250 fine")
+
+    def say(self, line: str) -> None:
+        self.wfile.write(f"{line}\r\n".encode())
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    receiver = Receiver()
+    thread = threading.Thread(target=receiver.server.serve_forever, args=(0.02,))
+    thread.start()
+    yield receiver
+    receiver.server.shutdown()
+    receiver.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def alerts(database: Database, receiver: Receiver) -> Alerts:
+    return Alerts(database, [Webhook(receiver.url)], repeat=HOUR)
+
+
+def test_an_alert_opens_repeats_after_the_cool_down_and_resolves(alerts: Alerts, receiver: Receiver) -> None:
+    for minutes, expected in ((0, "opened"), (1, "counted"), (59, "counted"), (60, "repeated"), (61, "counted")):
+        assert alerts.report("route", "the fallback serves", "drift", now=NOW + timedelta(minutes=minutes)) == expected
+    assert alerts.resolve("route", "clean again", now=NOW + 2 * HOUR)
+    alerts.deliver(NOW + 2 * HOUR)
+    assert [kind for kind, _ in receiver.kinds()] == ["opened", "repeated", "resolved"]
+    assert receiver.got[1]["seen"] == 4
+    assert receiver.got[2]["body"] == "clean again"
+
+
+def test_what_is_not_open_is_not_resolved(alerts: Alerts, receiver: Receiver) -> None:
+    assert not alerts.resolve("route", "all is well")
+    alerts.deliver()
+    assert receiver.got == []
+
+
+def test_a_hundred_reports_are_one_message(alerts: Alerts, receiver: Receiver) -> None:
+    for second in range(100):
+        alerts.report("run:build", "a run failed", "boom", now=NOW + timedelta(seconds=second))
+    alerts.deliver(NOW + HOUR)
+    assert receiver.kinds() == [("opened", "run:build")]
+
+
+def test_an_alert_that_comes_back_after_resolving_opens_anew(alerts: Alerts, receiver: Receiver) -> None:
+    for _ in range(2):
+        alerts.report("triton", "down", "", now=NOW)
+        alerts.resolve("triton", "up", now=NOW)
+    alerts.deliver(NOW)
+    assert [kind for kind, _ in receiver.kinds()] == ["opened", "resolved", "opened", "resolved"]
+
+
+def test_a_failed_delivery_is_tried_again_with_growing_pauses_and_is_visible(
+    alerts: Alerts, receiver: Receiver, database: Database
+) -> None:
+    receiver.broken = True
+    alerts.report("route", "the fallback serves", "drift", now=NOW)
+    assert alerts.deliver(NOW).failed
+    assert alerts.deliver(NOW + timedelta(seconds=4)).failed == (), "not before its pause is over"
+    assert alerts.deliver(NOW + timedelta(seconds=5)).failed
+    assert alerts.deliver(NOW + timedelta(seconds=14)).failed == (), "the second pause is longer"
+    (row,) = database.rows("SELECT attempts, error, delivered_at FROM alert_deliveries")
+    assert (row["attempts"], row["delivered_at"]) == (2, None)
+    assert "503" in row["error"]
+    receiver.broken = False
+    assert alerts.deliver(NOW + timedelta(seconds=15)).sent == 1
+    assert receiver.kinds() == [("opened", "route")]
+    assert alerts.deliver(NOW + HOUR).sent == 0
+
+
+def test_two_daemons_deliver_a_message_once(alerts: Alerts, receiver: Receiver) -> None:
+    for number in range(10):
+        alerts.report(f"check:{number}", "failed", "", now=NOW)
+    threads = [threading.Thread(target=alerts.deliver, args=(NOW,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    alerts.deliver(NOW)
+    assert sorted(receiver.kinds()) == sorted(("opened", f"check:{number}") for number in range(10))
+
+
+def test_one_dead_channel_does_not_hold_up_another(database: Database, receiver: Receiver) -> None:
+    class Dead:
+        name = "dead"
+
+        def send(self, message: Message) -> None:
+            raise TransientFailure("nobody there")
+
+    alerts = Alerts(database, [Dead(), Webhook(receiver.url)], repeat=HOUR)
+    alerts.report("route", "the fallback serves", "drift", now=NOW)
+    delivered = alerts.deliver(NOW)
+    assert (delivered.sent, delivered.failed) == (1, ("nobody there",))
+
+
+def test_mail_goes_out_through_apprise() -> None:
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox)
+    server.mails = []  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    try:
+        port = server.server_address[1]
+        url = f"mailto://127.0.0.1:{port}?from=platform@example.org&to=team@example.org&mode=insecure&smtp=127.0.0.1"
+        Apprise(url).send(
+            Message("route", "opened", "error", "the fallback serves", "2 of 3 drifted", {"run": "http://r"})
+        )
+        (mail,) = server.mails  # type: ignore[attr-defined]
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert "team@example.org" in mail
+    assert "the fallback serves" in mail
+
+
+def test_a_mail_server_that_is_away_is_a_failure_to_try_again() -> None:
+    with pytest.raises(TransientFailure, match="mailto-1"):
+        Apprise("mailto://127.0.0.1:9?from=a@example.org&to=b@example.org&mode=insecure&smtp=127.0.0.1").send(
+            Message("k", "opened", "error", "t", "b")
+        )
+
+
+def test_channels_come_from_the_settings_and_their_names_hold_no_secret(tmp_path: Any) -> None:
+    settings = load_settings(
+        tmp_path,
+        alert_urls=SecretStr("mailto://u:hush@example.org slack://hush-token/b/c"),
+        alert_webhook=SecretStr("http://127.0.0.1:1/hush"),
+    )
+    names = [channel.name for channel in alert_channels.from_settings(settings)]
+    assert names == ["mailto-1", "slack-2", "webhook"]
+    with pytest.raises(BadInput, match="GENRE_ALERT_WEBHOOK"):
+        Webhook("ftp://example.org")
+
+
+def evaluation(number: int, passed: bool, *, warning: bool = False) -> CheckEvaluation:
+    return CheckEvaluation(number, "drift_reports:feature_drift", passed, warning, f"evaluation {number}", {})
+
+
+def test_each_failed_check_is_told_once_and_resolved_when_it_passes(alerts: Alerts, receiver: Receiver) -> None:
+    history = [evaluation(1, False), evaluation(2, False), evaluation(3, True)]
+    assert alert_sources.tell_checks(history, 0, alerts) == 3
+    assert alert_sources.tell_checks(history, 3, alerts) == 3
+    alerts.deliver()
+    assert [kind for kind, _ in receiver.kinds()] == ["opened", "resolved"]
+
+
+def test_a_single_warning_is_not_told_and_two_in_a_row_are(alerts: Alerts) -> None:
+    once = [evaluation(1, False, warning=True), evaluation(2, True), evaluation(3, False, warning=True)]
+    alert_sources.tell_checks(once, 0, alerts)
+    assert alerts.open_keys() == []
+    alert_sources.tell_checks([*once, evaluation(4, False, warning=True)], 3, alerts)
+    assert alerts.open_keys() == ["check:drift_reports:feature_drift"]
+
+
+def move(number: int, to: str) -> Move:
+    return Move(number, NOW, "route", None, to, "drift", "because", {})
+
+
+def test_the_fallback_opens_an_alert_and_the_champion_resolves_it(alerts: Alerts, receiver: Receiver) -> None:
+    alert_sources.tell_moves([move(1, "fallback"), move(2, "champion")], alerts, "http://dagster")
+    alerts.deliver()
+    assert receiver.kinds() == [("opened", "route"), ("resolved", "route")]
+    assert receiver.got[0]["links"] == {"drift reports": "http://dagster/assets/drift_reports"}
+    assert "because" in receiver.got[0]["body"]
+
+
+def test_triton_is_told_down_on_the_second_look_only(alerts: Alerts) -> None:
+    looks = alert_sources.tell_triton(False, 0, alerts, "")
+    assert alerts.open_keys() == []
+    looks = alert_sources.tell_triton(False, looks, alerts, "")
+    assert alerts.open_keys() == ["triton"]
+    assert alert_sources.tell_triton(True, looks, alerts, "") == 0
+    assert alerts.open_keys() == []
+
+
+def test_items_that_are_not_looked_at_are_told(alerts: Alerts) -> None:
+    facts = alert_sources.Freshness(last_answer=NOW - 3 * HOUR, waiting_since=None)
+    alert_sources.tell_freshness(facts, HOUR, NOW, alerts, "")
+    assert alerts.open_keys() == ["stale:answers"]
+    facts = alert_sources.Freshness(last_answer=NOW, waiting_since=NOW - HOUR)
+    alert_sources.tell_freshness(facts, HOUR, NOW, alerts, "")
+    assert alerts.open_keys() == ["stale:verdicts"]
+    alert_sources.tell_freshness(alert_sources.Freshness(NOW, None), HOUR, NOW, alerts, "")
+    assert alerts.open_keys() == []
+
+
+def test_before_the_first_answer_nothing_is_stale(alerts: Alerts) -> None:
+    alert_sources.tell_freshness(alert_sources.Freshness(None, None), HOUR, NOW, alerts, "")
+    assert alerts.open_keys() == []
+
+
+def test_a_log_that_does_not_reach_the_database_is_told(alerts: Alerts) -> None:
+    assert alert_sources.tell_log({"genre_log_backlog_bytes": 30e6, "genre_log_dropped_rows": 0}, 100.0, 0, alerts) == 0
+    assert alerts.open_keys() == ["log:backlog"]
+    assert alert_sources.tell_log({"genre_log_backlog_bytes": 0, "genre_log_dropped_rows": 7}, 100.0, 0, alerts) == 7
+    assert alerts.open_keys() == ["log:dropped"]
+    assert alert_sources.tell_log({"genre_log_backlog_bytes": 0, "genre_log_dropped_rows": 7}, 100.0, 7, alerts) == 7
+    assert alerts.open_keys() == []
+
+
+def test_gauges_are_read_from_the_prometheus_text() -> None:
+    text = '# HELP x y\ngenre_log_backlog_bytes{model="post_processor",version="1"} 12.5\nnv_x 1\ngenre_log_dropped_rows 3\n'
+    assert alert_sources.gauges(text) == {"genre_log_backlog_bytes": 12.5, "genre_log_dropped_rows": 3.0}
+
+
+def test_a_sensor_that_fails_twice_is_told_and_resolved_when_it_works(alerts: Alerts) -> None:
+    for failures, expected in ((1, []), (2, ["sensor:promotion_due"]), (3, ["sensor:promotion_due"]), (0, [])):
+        alert_sources.tell_sensors({"promotion_due": failures}, alerts, "http://d")
+        assert alerts.open_keys() == expected
+
+
+def test_a_retraining_request_is_open_as_long_as_it_waits(alerts: Alerts) -> None:
+    alert_sources.tell_retraining("drift under the fallback too", alerts, "")
+    assert alerts.open_keys() == ["retraining"]
+    alert_sources.tell_retraining(None, alerts, "")
+    assert alerts.open_keys() == []
+
+
+def test_a_failed_run_is_resolved_by_the_next_good_one_of_its_job(alerts: Alerts) -> None:
+    alert_sources.tell_run("build", "0123456789", "http://d", problem="boom", alerts=alerts)
+    alert_sources.tell_run("drift", "1123456789", "http://d", problem=None, alerts=alerts)
+    assert alerts.open_keys() == ["run:build"]
+    alert_sources.tell_run("build", "2123456789", "http://d", problem=None, alerts=alerts)
+    assert alerts.open_keys() == []
+
+
+def test_the_audit_table_is_what_moves_are_read_from(database: Database, alerts: Alerts) -> None:
+    audit.record(database, "route", moved_from="champion", moved_to="fallback", actor="drift", reason="2 of 3")
+    alert_sources.tell_moves(audit.history(database, subject="route"), alerts, "")
+    assert alerts.open_keys() == ["route"]

@@ -1,0 +1,173 @@
+"""The asset, its checks and the sensors over a real database and object store, without a daemon."""
+
+import json
+import uuid
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from genre_assets.database import Database
+from genre_assets.serving import prediction_log, promotion, sensors
+from genre_assets.serving.drift import report
+from genre_assets.serving.drift.assets import drift_reports
+from genre_assets.serving.drift.checks import CHECKS
+from genre_assets.serving.prediction_log import Row
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+from genre_assets_tests.serving.drift_data import START, log_rows, reference_frame
+
+
+@pytest.fixture
+def settings(s3_settings: Settings) -> Settings:
+    changed = {"window_size": 32, "window_minimum": 24, "min_dwell_seconds": 0.0, "window_max_seconds": 10**9}
+    return s3_settings.model_copy(update=changed)
+
+
+@pytest.fixture
+def platform(
+    database: Database, store: ObjectStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> dict[str, Any]:
+    """Resources, with a reference and a first release; Evidently's page is replaced (its import takes seconds)."""
+    monkeypatch.setattr(report, "evidently_page", lambda columns, *_: f"<html>{columns}</html>")
+    store.write_parquet(settings.serving_bucket, "reference/version=1/part.parquet", reference_frame())
+    promotion.confirm(database, "champion", actor="build", reason="first release")
+    database.execute("UPDATE route_state SET decided_at = %s", (START,))
+    return {"database": database, "store": store, "settings": settings}
+
+
+def run_drift(platform: dict[str, Any], rows: Sequence[Row]) -> dg.ExecuteInProcessResult:
+    prediction_log.insert(platform["database"], rows)
+    return dg.materialize([drift_reports, *CHECKS], resources=platform, raise_on_error=True)
+
+
+def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
+    return {e.check_name: e for e in result.get_asset_check_evaluations()}
+
+
+def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
+    (event,) = result.asset_materializations_for_node("drift_reports")
+    return {name: value.value for name, value in event.metadata.items()}
+
+
+def test_a_drifted_window_fails_the_check_with_its_numbers(platform: dict[str, Any]) -> None:
+    result = run_drift(platform, log_rows(32, shift=0.8))
+    drift = checks(result)["feature_drift"]
+    assert not drift.passed
+    assert drift.severity is dg.AssetCheckSeverity.ERROR
+    assert float(str(drift.metadata["p_value"].value)) <= 0.01
+    assert checks(result)["data_quality"].passed
+
+
+def test_a_clean_window_passes_every_check(platform: dict[str, Any]) -> None:
+    result = run_drift(platform, log_rows(32, seed=5))
+    assert all(evaluation.passed for evaluation in checks(result).values())
+    assert metadata(result)["windows"] == 1
+
+
+def test_the_log_is_materialised_with_each_window(platform: dict[str, Any]) -> None:
+    prediction_log.insert(platform["database"], log_rows(32))
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize([drift_reports], resources=platform, instance=instance)
+        event = instance.get_latest_materialization_event(dg.AssetKey("served_requests"))
+    assert event is not None
+    assert event.asset_materialization is not None
+    assert event.asset_materialization.metadata["rows"].value == 32
+
+
+def test_report_and_plots_are_kept_and_linked(platform: dict[str, Any]) -> None:
+    found = metadata(run_drift(platform, log_rows(64, shift=0.8)))
+    key = found["report"].removeprefix(f"s3://{platform['settings'].serving_bucket}/")
+    assert key.endswith("report.html")
+    assert platform["store"].get_bytes(platform["settings"].serving_bucket, key).startswith(b"<html>")
+    numbers = platform["store"].read_json(platform["settings"].serving_bucket, key.replace(".html", ".json"))
+    assert numbers["level"] == "detected"
+    assert len(list(platform["store"].list(platform["settings"].serving_bucket, "drift/"))) == 3, "two JSON, one page"
+    for plot in ("alarm_history", "drifted_features", "genre_mix", "confidence"):
+        assert found[plot].startswith("![")
+
+
+def test_no_window_yet_is_no_failure(platform: dict[str, Any]) -> None:
+    result = run_drift(platform, log_rows(5))
+    assert all(evaluation.passed for evaluation in checks(result).values())
+    assert metadata(result)["windows"] == 0
+
+
+def test_the_verdict_stands_when_the_page_cannot_be_made(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("no page today")
+
+    monkeypatch.setattr(report, "evidently_page", broken)
+    result = run_drift(platform, log_rows(64, shift=0.8))
+    assert result.success
+    assert not checks(result)["feature_drift"].passed
+    assert promotion.standing(platform["database"]).wanted == "fallback"
+
+
+def test_the_real_evidently_page_is_made() -> None:
+    frame = reference_frame()[["f0", "f1"]].to_numpy("float32")
+    page = report.evidently_page(["f0", "f1"], frame, frame[:32])
+    assert "<html" in page[:200].lower()
+
+
+def tick(sensor: Any, platform: dict[str, Any], instance: dg.DagsterInstance) -> Any:
+    context = dg.build_sensor_context(instance=instance, resources=platform)
+    return sensor(context)
+
+
+def test_a_full_window_asks_for_one_run_until_it_is_judged(platform: dict[str, Any]) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+        prediction_log.insert(platform["database"], log_rows(32))
+        first, again = (tick(sensors.new_drift_window, platform, instance) for _ in range(2))
+        assert first.run_key == again.run_key
+        run_drift(platform, [])
+        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+
+
+def start_run(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    instance.add_run(dg.DagsterRun("promote", run_id=str(uuid.uuid4()), status=status, tags=request.tags))
+
+
+def test_drift_asks_for_one_promotion_and_again_only_after_it_failed(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genre_assets.serving.run_requests.FIRST_PAUSE", timedelta())
+    run_drift(platform, log_rows(64, shift=0.8))
+    with dg.DagsterInstance.ephemeral() as instance:
+        request = tick(sensors.promotion_due, platform, instance)
+        assert request.run_config["ops"]["live_ensemble"]["config"]["route"] == "fallback"
+        assert tick(sensors.promotion_due, platform, instance).run_key == request.run_key
+        start_run(instance, request, dg.DagsterRunStatus.STARTED)
+        assert isinstance(tick(sensors.promotion_due, platform, instance), dg.SkipReason)
+    with dg.DagsterInstance.ephemeral() as instance:
+        start_run(instance, request, dg.DagsterRunStatus.FAILURE)
+        assert tick(sensors.promotion_due, platform, instance).run_key != request.run_key
+        promotion.confirm(platform["database"], "fallback", actor="drift", reason="")
+        assert isinstance(tick(sensors.promotion_due, platform, instance), dg.SkipReason)
+
+
+def test_the_asked_for_configuration_is_one_that_live_ensemble_takes(platform: dict[str, Any]) -> None:
+    from genre_assets.serving.assets import LiveEnsembleConfig
+
+    run_drift(platform, log_rows(64, shift=0.8))
+    with dg.DagsterInstance.ephemeral() as instance:
+        request = tick(sensors.promotion_due, platform, instance)
+    config = LiveEnsembleConfig(**json.loads(json.dumps(request.run_config["ops"]["live_ensemble"]["config"])))
+    assert config.route == "fallback"
+    assert len(config.evidence["windows"]) == 2
+
+
+def test_clean_windows_of_the_fallback_ask_for_the_champion(platform: dict[str, Any]) -> None:
+    run_drift(platform, log_rows(64, shift=0.8))
+    promotion.confirm(platform["database"], "fallback", actor="drift", reason="")
+    platform["database"].execute("UPDATE route_state SET decided_at = %s", (START + timedelta(minutes=1),))
+    later = START + timedelta(minutes=2)
+    run_drift(platform, log_rows(128, seed=4, start=later, route="fallback", version=2))
+    with dg.DagsterInstance.ephemeral() as instance:
+        request = tick(sensors.promotion_due, platform, instance)
+    assert request.run_config["ops"]["live_ensemble"]["config"]["route"] == "champion"

@@ -1,0 +1,123 @@
+"""The watchdog: a model whose stub died is loaded again, once, until it works; healthy ones are left alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from genre_assets.errors import PermanentFailure
+from genre_assets.serving.control import TritonControl
+from genre_assets.stack import triton_watchdog
+from genre_assets.stack.triton_watchdog import Watchdog
+
+# A parent that never reaps its children, as the server.
+SERVER = """
+import subprocess, sys, time
+children = [subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", a]) for a in sys.argv[1:]]
+print(*[c.pid for c in children], flush=True)
+time.sleep(60)
+"""
+
+
+class Loads(TritonControl):
+    """Remembers what it was told to load; fails on demand."""
+
+    def __init__(self) -> None:
+        super().__init__("127.0.0.1:1")
+        self.models: list[str] = []
+        self.failing = 0
+
+    def load(self, model: str) -> None:
+        self.models.append(model)
+        if self.failing:
+            self.failing -= 1
+            raise PermanentFailure("not now")
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[int, list[int]]]:
+    """(server, stubs): two of pre_processor and one of predictor."""
+    for model in ("pre_processor", "predictor"):
+        (tmp_path / model).mkdir()
+        (tmp_path / model / "config.pbtxt").touch()
+    models = [tmp_path / name / "model.py" for name in ("pre_processor/1", "pre_processor/1", "predictor/3")]
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVER, *map(str, models)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert process.stdout is not None
+    yield process.pid, [int(pid) for pid in process.stdout.readline().split()]
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+
+
+@pytest.fixture
+def watchdog(tmp_path: Path) -> Watchdog:
+    return Watchdog(tmp_path, Loads())
+
+
+def until(holds: Callable[[], bool]) -> None:
+    end = time.monotonic() + 10
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.02)
+
+
+def state(server: int, pid: int) -> str:
+    return {p: s for p, s, _ in triton_watchdog.children(server)}[pid]
+
+
+def kill(server: int, pid: int) -> None:
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: state(server, pid) == "Z")
+
+
+def test_healthy_stubs_are_left_alone(watchdog: Watchdog, server: tuple[int, list[int]]) -> None:
+    assert watchdog.revive(server[0]) == []
+
+
+def test_a_dead_stubs_model_is_loaded_again_once(
+    watchdog: Watchdog, server: tuple[int, list[int]], tmp_path: Path
+) -> None:
+    pid, stubs = server
+    watchdog.revive(pid)
+    before = (tmp_path / "predictor" / "config.pbtxt").stat().st_mtime_ns
+    kill(pid, stubs[2])
+    # The kernel's list of children may miss one while others come and go; the watchdog looks every second.
+    until(lambda: watchdog.revive(pid) == ["predictor"])
+    assert (tmp_path / "predictor" / "config.pbtxt").stat().st_mtime_ns > before
+    assert watchdog.revive(pid) == []
+
+
+def test_a_load_that_fails_is_tried_again(watchdog: Watchdog, server: tuple[int, list[int]]) -> None:
+    pid, stubs = server
+    watchdog.revive(pid)
+    assert isinstance(watchdog.control, Loads)
+    watchdog.control.failing = 1
+    kill(pid, stubs[2])
+    assert watchdog.revive(pid) == []
+    assert watchdog.revive(pid) == ["predictor"]
+    assert watchdog.control.models == ["predictor", "predictor"]
+
+
+def test_the_surviving_old_stub_is_ended_only_after_its_time(
+    watchdog: Watchdog, server: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, stubs = server
+    watchdog.revive(pid)
+    kill(pid, stubs[0])
+    assert watchdog.revive(pid) == ["pre_processor"]
+    watchdog.revive(pid)
+    assert state(pid, stubs[1]) != "Z"
+    real = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: real() + triton_watchdog.LINGER_SECONDS + 1)
+    assert watchdog.revive(pid) == []
+    monkeypatch.undo()
+    until(lambda: state(pid, stubs[1]) == "Z")
+    assert watchdog.revive(pid) == []
+    assert state(pid, stubs[2]) != "Z"

@@ -1,0 +1,116 @@
+"""Create or refresh `.venv` from uv.lock; with `--dev`, also what the tests and checks need.
+
+Runs on a bare Python 3.11 to 3.13 (standard library only), with or without pip, root or not. uv is taken from PATH,
+or from `.venv`, or is installed there: by pip where there is one, else as the wheel that PyPI's index names, checked
+against the hash in uv.lock.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import urllib.request
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+VENV = ROOT / ".venv"
+SUPPORTED = ((3, 11), (3, 13))
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+
+
+def main() -> None:
+    dev = "--dev" in sys.argv or (VENV / ".dev").exists()
+    python = find_python()
+    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(VENV), "UV_PYTHON_DOWNLOADS": "never"}
+    command = [str(find_uv(python)), "sync", "--frozen", "--python", python]
+    if dev:
+        command += ["--all-extras", "--group", "dev"]
+    subprocess.run(command, check=True, cwd=ROOT, env=environment)
+    (VENV / ".setup").touch()
+    if dev:
+        (VENV / ".dev").touch()
+        install_browser()
+
+
+def find_python() -> str:
+    """The interpreter that runs this, if it fits, else one on PATH that does."""
+    if SUPPORTED[0] <= sys.version_info[:2] <= SUPPORTED[1]:
+        return getattr(sys, "_base_executable", sys.executable)
+    for minor in range(SUPPORTED[1][1], SUPPORTED[0][1] - 1, -1):
+        found = shutil.which(f"python3.{minor}")
+        if found:
+            return found
+    sys.exit(f"Python 3.11 to 3.13 is needed, this is {platform.python_version()}: apt-get install python3.11")
+
+
+def find_uv(python: str) -> Path:
+    """Find uv on PATH or in .venv; put it there if it is in neither."""
+    inside = VENV / "bin" / "uv"
+    if inside.exists():
+        return inside
+    on_path = shutil.which("uv")
+    if on_path:
+        return Path(on_path)
+    if not (VENV / "bin" / "python").exists():
+        with_pip = subprocess.run([python, "-m", "venv", str(VENV)], capture_output=True, text=True)
+        if with_pip.returncode:  # Debian without python3-venv has no ensurepip
+            subprocess.run([python, "-m", "venv", "--clear", "--without-pip", str(VENV)], check=True)
+    inside_python = str(VENV / "bin" / "python")
+    version = locked_version()
+    has_pip = subprocess.run([inside_python, "-m", "pip", "--version"], capture_output=True).returncode == 0
+    if has_pip:
+        subprocess.run([inside_python, "-m", "pip", "install", "--quiet", f"uv=={version}"], check=True)
+    else:
+        unpack_uv(inside)
+    return inside
+
+
+def locked_version() -> str:
+    """The version of uv in uv.lock."""
+    return re.search(r'name = "uv"\nversion = "([^"]+)"', (ROOT / "uv.lock").read_text())[1]  # type: ignore[index]
+
+
+def unpack_uv(target: Path) -> None:
+    """The uv program out of its locked wheel, for a Python that has no pip."""
+    block = re.search(r'name = "uv"\n.*?(?=\n\[\[package\]\])', (ROOT / "uv.lock").read_text(), re.DOTALL)
+    machine = sysconfig.get_platform().split("-")[-1]
+    libc = "musllinux" if "musl" in (sysconfig.get_config_var("SOABI") or "") else "manylinux"
+    for url, digest in re.findall(r'url = "([^"]+\.whl)", hash = "sha256:([0-9a-f]+)"', block[0] if block else ""):
+        if libc in url and machine in url:
+            with urllib.request.urlopen(url) as answer:
+                wheel = answer.read()
+            if hashlib.sha256(wheel).hexdigest() != digest:
+                sys.exit(f"{url} does not have the hash that uv.lock names: not installed")
+            archive = target.parent / "uv.whl"
+            archive.write_bytes(wheel)
+            with zipfile.ZipFile(archive) as content:
+                name = next(name for name in content.namelist() if name.endswith("/scripts/uv"))
+                target.write_bytes(content.read(name))
+            archive.unlink()
+            target.chmod(0o755)
+            return
+    sys.exit(f"uv has no wheel for {libc} on {machine}: install uv by hand (https://docs.astral.sh/uv/)")
+
+
+def install_browser() -> None:
+    """Debian's Chromium, for the browser tests; they skip, and say so, where it cannot be installed."""
+    if any(map(shutil.which, CHROMIUM)):
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
+            done = subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL)
+            if done.returncode:
+                break
+        else:
+            return
+    print("no Chromium: the browser tests will be skipped (as root: apt-get install chromium)", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

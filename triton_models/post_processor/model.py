@@ -1,0 +1,93 @@
+"""FEATURES, FACTS, SCORES, SERVED_BY -> LABEL, PROBABILITIES, ERROR, and a row of the prediction log for each item."""
+
+import json
+import time
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from genre_assets.database import Database
+from genre_assets.serving.prediction_spool import PredictionLog
+from genre_assets.serving.protocol import (
+    ERROR,
+    FACTS,
+    FEATURES,
+    LABEL,
+    PROBABILITIES,
+    PROBE,
+    REQUEST_FAILED,
+    SCORES,
+    SERVED_BY,
+)
+from genre_assets.serving.runtime import Facts, ServedBy, answer, check_numpy, log_row
+from genre_assets.serving.runtime_metrics import Metrics
+from genre_assets.settings import load_settings
+
+STATE_SECONDS = 1.0
+
+
+class TritonPythonModel:
+    """Words the answers, counts them and logs them."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        check_numpy()
+        given = {key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()}
+        settings = load_settings()
+        self.labels = tuple(json.loads(given["labels"]))
+        self.feature_set = (given["feature_set"], given["feature_set_version"])
+        self.log = PredictionLog(
+            settings.home / "triton" / "spool",
+            Database(settings.database_url.get_secret_value()),
+            max_bytes=round(settings.spool_max_mb * 2**20),
+            retention_days=settings.prediction_retention_days,
+        )
+        self.metrics = Metrics(pb_utils)
+        self.state_told = 0.0
+
+    def finalize(self) -> None:
+        self.log.close()
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        responses = [self._answer(request) for request in requests]
+        if time.monotonic() - self.state_told > STATE_SECONDS:  # it lists a folder
+            self.metrics.log_state(self.log.backlog(), self.log.dropped)
+            self.state_told = time.monotonic()
+        return responses
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            return self._worded(request)
+        except Exception as error:  # noqa: BLE001  # one request must not fail those that it was batched with
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{REQUEST_FAILED}: {error!r}"))
+
+    def _worded(self, request: Any) -> Any:
+        tensors = {t.name(): t.as_numpy() for t in request.inputs()}
+        facts = [Facts.decode(text) for text in tensors[FACTS].reshape(-1)]
+        served = [ServedBy.decode(text) for text in tensors[SERVED_BY].reshape(-1)]
+        answers = [answer(f, s, self.labels) for f, s in zip(facts, tensors[SCORES], strict=True)]
+        if not request.request_id().startswith(PROBE):
+            features = tensors[FEATURES]
+            self.log.append(
+                [
+                    log_row(request.request_id(), i, facts[i], features[i], served[i], given, self.feature_set)
+                    for i, given in enumerate(answers)
+                ]
+            )
+            for given, known, by in zip(answers, facts, served, strict=True):
+                self.metrics.count(given, known, by)
+        probabilities = np.zeros((len(answers), len(self.labels)), np.float32)
+        for row, given in zip(probabilities, answers, strict=True):
+            if given.probabilities:
+                row[:] = given.probabilities
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor(LABEL, _column([a.label for a in answers])),
+                pb_utils.Tensor(PROBABILITIES, probabilities),
+                pb_utils.Tensor(ERROR, _column([a.message for a in answers])),
+            ]
+        )
+
+
+def _column(texts: list[str]) -> Any:
+    return np.array([text.encode() for text in texts], dtype=object).reshape(-1, 1)

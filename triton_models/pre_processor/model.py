@@ -1,0 +1,51 @@
+"""AUDIO -> FEATURES, FACTS. A thin adapter: the work is in `genre_assets.serving.runtime_features`."""
+
+import json
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from genre_assets.audio.extract import Limits
+from genre_assets.serving.protocol import AUDIO, FACTS, FEATURES, REQUEST_FAILED
+from genre_assets.serving.runtime import check_numpy
+from genre_assets.serving.runtime_features import FeatureMaker
+from genre_assets.serving.runtime_items import ItemLimits, ItemReader
+from genre_assets.settings import load_settings
+from genre_assets.store import s3_client
+
+
+class TritonPythonModel:
+    """One extracting process."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        check_numpy()
+        given = {key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()}
+        settings = load_settings()
+        limits = Limits(
+            max_seconds=float(given["max_seconds"]),
+            segment_seconds=float(given["segment_seconds"]),
+            offset=given["offset"],
+            min_seconds=float(given["min_seconds"]),
+            max_file_mb=settings.serving_max_item_mb,
+        )
+        reader = ItemReader(ItemLimits.from_settings(settings), lambda: s3_client(settings))
+        self.maker = FeatureMaker(
+            reader,
+            limits,
+            feature_set=given["feature_set"],
+            version=given["feature_set_version"],
+            segments=int(given["segments"]),
+        )
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            items = pb_utils.get_input_tensor_by_name(request, AUDIO).as_numpy().reshape(-1)
+            features, facts = self.maker.make(items)
+            encoded = np.array([f.encode() for f in facts], dtype=object).reshape(-1, 1)
+            return pb_utils.InferenceResponse([pb_utils.Tensor(FEATURES, features), pb_utils.Tensor(FACTS, encoded)])
+        except Exception as error:  # noqa: BLE001  # one request must not fail those that it was batched with
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{REQUEST_FAILED}: {error!r}"))

@@ -1,0 +1,45 @@
+"""FEATURES -> SCORES, MODEL, VERSION, SERVED_BY. Each version folder holds one exported model of the registry."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+from genre_assets.serving.protocol import FEATURES, MODEL, REQUEST_FAILED, SCORES, SERVED_BY, VERSION
+from genre_assets.serving.runtime import Predictor, ServedBy, check_numpy
+
+
+class TritonPythonModel:
+    """One version of the model; which one serves is the version policy's choice."""
+
+    def initialize(self, args: dict[str, str]) -> None:
+        check_numpy()
+        parameters = json.loads(args["model_config"])["parameters"]
+        self.predictor = Predictor(Path(__file__).parent)
+        self.family = self.predictor.manifest.family
+        self.version = int(args["model_version"])
+        self.route = parameters["route"]["string_value"]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._answer(request) for request in requests]
+
+    def _answer(self, request: Any) -> Any:
+        try:
+            features = pb_utils.get_input_tensor_by_name(request, FEATURES).as_numpy()
+            started = time.perf_counter()
+            scores = self.predictor.scores(features)
+            served = ServedBy(self.family, self.version, self.route, (time.perf_counter() - started) * 1e3)
+            shape = (len(features), 1)
+            return pb_utils.InferenceResponse(
+                [
+                    pb_utils.Tensor(SCORES, scores),
+                    pb_utils.Tensor(MODEL, np.full(shape, self.family.encode(), dtype=object)),
+                    pb_utils.Tensor(VERSION, np.full(shape, self.version, dtype=np.int64)),
+                    pb_utils.Tensor(SERVED_BY, np.full(shape, served.encode(), dtype=object)),
+                ]
+            )
+        except Exception as error:  # noqa: BLE001  # one request must not fail those that it was batched with
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{REQUEST_FAILED}: {error!r}"))
