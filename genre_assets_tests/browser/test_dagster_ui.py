@@ -4,6 +4,7 @@ import pytest
 
 from genre_assets_tests.browser import pages
 from genre_assets_tests.live import Stack
+from genre_assets_tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(1200)]
 
@@ -26,8 +27,11 @@ def test_the_graph_shows_every_asset_materialised(stack: Stack, chromium: str) -
 
 def test_the_drift_check_shows_its_history(stack: Stack, chromium: str) -> None:
     with pages.page(chromium) as page:
-        pages.open_drift_check(page, stack.settings.dagster_url)
-        text = page.inner_text("body")
-        assert "feature_drift" in text
-        assert text.count("Passed") >= 3
-        assert text.count("Failed") >= 2
+
+        def shown() -> bool:
+            pages.open_drift_check(page, stack.settings.dagster_url)
+            text = page.inner_text("body")
+            return "feature_drift" in text and text.count("Passed") >= 3 and text.count("Failed") >= 2
+
+        # The champion may be back before the run that decided it has drawn its page and told the check's verdict.
+        until(shown, "two failed windows and the clean ones after them", 60)

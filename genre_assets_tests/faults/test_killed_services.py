@@ -17,8 +17,8 @@ from genre_assets.demo.synthetic import compose
 from genre_assets.demo.traffic import wav_bytes
 from genre_assets.errors import TransientFailure
 from genre_assets.stack.supervisor import state_file
-from genre_assets_tests.integration.test_main_job import until
 from genre_assets_tests.live import Stack
+from genre_assets_tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 

@@ -2,8 +2,6 @@
 
 import csv
 import json
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +17,7 @@ from genre_assets.genres import GENRES
 from genre_assets.stack import graphql
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.live import Stack
+from genre_assets_tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 
@@ -26,13 +25,6 @@ ASSETS = (
     "raw_audio", "features", "training_set", "tuned_xgboost", "tuned_random_forest", "tuned_k_neighbors",
     "champion_models", "conda_pack", "triton_repo", "live_ensemble", "served_requests", "drift_reports",
 )  # fmt: skip
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        time.sleep(0.5)
 
 
 def materialised(stack: Stack) -> dict[str, float]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from genre_assets.database import Database
 from genre_assets.serving.prediction_log import read
 from genre_assets.serving.prediction_spool import PredictionLog
 from genre_assets_tests.serving.test_prediction_log import row
+from genre_assets_tests.waiting import until
 
 NOWHERE = Database("postgresql://nobody@127.0.0.1:1/none")
 
@@ -24,18 +24,11 @@ def spool(folder: Path, database: Database, *, max_bytes: int = 2**20) -> Predic
     return PredictionLog(folder, database, max_bytes=max_bytes, retention_days=90)
 
 
-def until(holds: Callable[[], bool], seconds: float = 15.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not happen in time"
-        time.sleep(0.05)
-
-
 @pytest.mark.stack
 def test_rows_arrive_behind_the_request_and_the_spool_is_empty_after(database: Database, tmp_path: Path) -> None:
     log = spool(tmp_path, database)
     log.append([row(item=i) for i in range(5)])
-    until(lambda: log.backlog() == 0)
+    until(lambda: log.backlog() == 0, "an empty spool", 15)
     assert read(database)["item"].tolist() == [0, 1, 2, 3, 4]
     log.close()
 
@@ -46,7 +39,7 @@ def test_appending_returns_at_once_while_the_database_is_away(tmp_path: Path) ->
     for i in range(100):
         log.append([row(item=i)])
     assert time.monotonic() - started < 1.0
-    until(lambda: "does not answer" in log.problem)
+    until(lambda: "does not answer" in log.problem, "the outage is told", 15)
     log.close()
     assert sum(path.read_bytes().count(b"\n") for path in tmp_path.iterdir()) == 100
 
@@ -55,11 +48,11 @@ def test_appending_returns_at_once_while_the_database_is_away(tmp_path: Path) ->
 def test_an_outage_costs_no_row(database: Database, tmp_path: Path) -> None:
     log = spool(tmp_path, NOWHERE)
     log.append([row(item=0)])
-    until(lambda: log.problem != "")
+    until(lambda: log.problem != "", "the problem is told", 15)
     log.append([row(item=1)])
     log.database = database
     log.append([row(item=2)])
-    until(lambda: log.backlog() == 0)
+    until(lambda: log.backlog() == 0, "an empty spool", 15)
     assert sorted(read(database)["item"]) == [0, 1, 2]
     log.close()
 
@@ -70,6 +63,7 @@ from pathlib import Path
 from genre_assets.database import Database
 from genre_assets.serving.prediction_spool import PredictionLog
 from genre_assets_tests.serving.test_prediction_log import row
+from genre_assets_tests.waiting import until
 log = PredictionLog(Path(sys.argv[1]), Database(sys.argv[2]), max_bytes=2**20, retention_days=90)
 for i in range(1000):
     log.append([row(item=i)])
@@ -91,7 +85,7 @@ def test_a_killed_process_loses_no_row_that_it_acknowledged(database: Database, 
             process.send_signal(signal.SIGKILL)
     process.wait()
     log = spool(tmp_path, database)
-    until(lambda: log.backlog() == 0)
+    until(lambda: log.backlog() == 0, "an empty spool", 15)
     logged = read(database)["item"].tolist()
     assert set(range(acknowledged + 1)) <= set(logged)
     assert len(logged) == len(set(logged))
@@ -117,7 +111,7 @@ def test_a_torn_line_costs_only_itself(database: Database, tmp_path: Path) -> No
     whole = json.dumps(list(asdict(row(item=7)).values()))
     (tmp_path / "00000000000000000001-1.jsonl").write_text(f"{whole}\n{whole[:40]}")
     log = spool(tmp_path, database)
-    until(lambda: log.backlog() == 0)
+    until(lambda: log.backlog() == 0, "an empty spool", 15)
     assert read(database)["item"].tolist() == [7]
     log.close()
 
@@ -129,7 +123,7 @@ def test_a_segment_that_the_database_refuses_does_not_hold_up_the_next(database:
     (tmp_path / "00000000000000000001-1.jsonl").write_text(json.dumps(list(bad.values())) + "\n")
     log = spool(tmp_path, database)
     log.append([row(item=2)])
-    until(lambda: len(read(database)) == 1)
+    until(lambda: len(read(database)) == 1, "the row", 15)
     assert [p.suffix for p in tmp_path.iterdir()] == [".refused"]
     log.close()
 
@@ -139,7 +133,7 @@ def test_a_full_spool_drops_the_oldest_and_counts_them(tmp_path: Path) -> None:
     for n in range(5):
         (tmp_path / f"{n:020d}-1.jsonl").write_text(line * 10)
     log = spool(tmp_path, NOWHERE, max_bytes=len(line) * 25)
-    until(lambda: log.dropped > 0)
+    until(lambda: log.dropped > 0, "rows are dropped", 15)
     log.close()
     assert log.dropped == 30
     assert sorted(p.name[:20] for p in tmp_path.iterdir()) == [f"{n:020d}" for n in (3, 4)]

@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from genre_assets.stack.processes import MARKER, kill, strays
 from genre_assets.stack.service import Health, Service, check_port_free
 from genre_assets.stack.supervisor import Supervisor, state_file
 from genre_assets_tests.conftest import free_port
+from genre_assets_tests.waiting import until
 
 SERVER = """
 import os, socket, subprocess, sys, time
@@ -69,13 +69,6 @@ class Small(Service):
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     return load_settings(tmp_path)
-
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"not in {seconds} s: {what}"
-        time.sleep(0.05)
 
 
 @pytest.fixture

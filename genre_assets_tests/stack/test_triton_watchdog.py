@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,7 @@ from genre_assets.errors import PermanentFailure
 from genre_assets.serving.control import TritonControl
 from genre_assets.stack import triton_watchdog
 from genre_assets.stack.triton_watchdog import Watchdog
+from genre_assets_tests.waiting import until
 
 # A parent that never reaps its children, as the server.
 SERVER = """
@@ -61,20 +62,13 @@ def watchdog(tmp_path: Path) -> Watchdog:
     return Watchdog(tmp_path, Loads())
 
 
-def until(holds: Callable[[], bool]) -> None:
-    end = time.monotonic() + 10
-    while not holds():
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
 def state(server: int, pid: int) -> str:
     return {p: s for p, s, _ in triton_watchdog.children(server)}[pid]
 
 
 def kill(server: int, pid: int) -> None:
     os.kill(pid, signal.SIGKILL)
-    until(lambda: state(server, pid) == "Z")
+    until(lambda: state(server, pid) == "Z", "the stub is dead", 10)
 
 
 def test_healthy_stubs_are_left_alone(watchdog: Watchdog, server: tuple[int, list[int]]) -> None:
@@ -89,7 +83,7 @@ def test_a_dead_stubs_model_is_loaded_again_once(
     before = (tmp_path / "predictor" / "config.pbtxt").stat().st_mtime_ns
     kill(pid, stubs[2])
     # The kernel's list of children may miss one while others come and go; the watchdog looks every second.
-    until(lambda: watchdog.revive(pid) == ["predictor"])
+    until(lambda: watchdog.revive(pid) == ["predictor"], "the stub is revived", 10)
     assert (tmp_path / "predictor" / "config.pbtxt").stat().st_mtime_ns > before
     assert watchdog.revive(pid) == []
 
@@ -118,6 +112,6 @@ def test_the_surviving_old_stub_is_ended_only_after_its_time(
     monkeypatch.setattr(time, "monotonic", lambda: real() + triton_watchdog.LINGER_SECONDS + 1)
     assert watchdog.revive(pid) == []
     monkeypatch.undo()
-    until(lambda: state(pid, stubs[1]) == "Z")
+    until(lambda: state(pid, stubs[1]) == "Z", "the stub is dead", 10)
     assert watchdog.revive(pid) == []
     assert state(pid, stubs[2]) != "Z"
