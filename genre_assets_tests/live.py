@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,14 +10,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from genre_assets.demo.synthetic import write_sample_set
 from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.supervisor import state_file
+from genre_assets_tests.receiver import Receiver, receiving
+from genre_assets_tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
 # Away from the defaults, so that a developer's own stack can stay up.
 PORT_OFFSET = 2100
+ALERT_PORT = 9250 + PORT_OFFSET
 COMMAND = str(Path(sys.executable).with_name("genre-assets"))
 
 
@@ -27,6 +33,7 @@ class Stack:
     settings: Settings
     audio: Path
     told: str
+    alerts: Receiver
 
     def command(self, *arguments: str, check: bool = True) -> "subprocess.CompletedProcess[str]":
         """Run `genre-assets` against this stack."""
@@ -36,6 +43,12 @@ class Stack:
         if check:
             assert done.returncode == 0, done.stdout + done.stderr
         return done
+
+    def kill(self, service: str) -> None:
+        """SIGKILL to the process of a service."""
+        pid = json.loads(state_file(self.settings.home).read_text())["services"][service]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "killed", 10)
 
     def json(self, *arguments: str) -> Any:
         """The JSON that a command prints."""
@@ -58,20 +71,21 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = Path(kept) if kept else tmp_path_factory.mktemp("stack")
     home, audio = folder / "home", folder / "audio"
     write_sample_set(audio, seed=7, each=4)
-    try:
-        done = make("demo", home, f"AUDIO={audio}")
-        assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{logs(home)}"
-        yield Stack(load_settings(home), audio, done.stdout)
-    finally:
-        if not kept:
-            down = make("down", home)
-            assert down.returncode == 0, down.stdout + down.stderr
+    with receiving(ALERT_PORT) as alerts:
+        try:
+            done = make("demo", home, f"AUDIO={audio}", GENRE_ALERT_WEBHOOK=alerts.url)
+            assert done.returncode == 0, f"{done.stdout}\n{done.stderr}\n{logs(home)}"
+            yield Stack(load_settings(home), audio, done.stdout, alerts)
+        finally:
+            if not kept:
+                down = make("down", home)
+                assert down.returncode == 0, down.stdout + down.stderr
 
 
-def make(target: str, home: Path, *variables: str) -> "subprocess.CompletedProcess[str]":
-    """Run a target of the Makefile for the stack in `home`."""
-    command = ["make", target, *variables]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment(home), timeout=1100)
+def make(target: str, home: Path, *variables: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a target of the Makefile for the stack in `home`, with more settings in its environment."""
+    command, outside = ["make", target, *variables], {**environment(home), **settings}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=outside, timeout=1100)
 
 
 def logs(home: Path) -> str:

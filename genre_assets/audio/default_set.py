@@ -3,7 +3,7 @@
 Richer than `gtzan37`, and independent of the recording's level: a segment is brought to unit RMS first. It is also
 independent of the file's sample rate: everything is computed at 22,050 Hz. What is more than 60 dB below the loudest
 moment is cut off: down there codecs, tapes and converters speak, and a model that listens to them knows recordings,
-not genres (docs/decisions/0032-default-feature-set.md has the measurement). Times are frames of 512 samples (23 ms).
+not genres (docs/decisions/0042-default-feature-set.md has the measurement). Times are frames of 512 samples (23 ms).
 """
 
 from itertools import pairwise

@@ -169,6 +169,7 @@ def _drift_and_back(settings: Settings, folder: Path, narrator: Narrator, told: 
     told.add("drift to fallback", watch.send_until("fallback", traffic.drifted()))
     narrator.chapter("7. Clean audio: the champion returns")
     told.add("clean to champion", watch.send_until("champion", traffic.clean()))
+    told.add("slowest verdict", f"{watch.slowest:.0f} s after the last item of its window")
 
 
 class Watch:
@@ -181,6 +182,7 @@ class Watch:
         self.database = database
         self.narrator = narrator
         self.control = TritonControl.from_settings(settings)
+        self.slowest = 0.0  # seconds from the last item of a window to its verdict
 
     def send_until(self, route: str, requests: Iterator[Request]) -> str:
         """Send windows of `requests` until `route` serves; returns how many it took. Raises if it never does."""
@@ -210,9 +212,10 @@ class Watch:
         return int(self.database.rows("SELECT count(*) AS n FROM drift_windows WHERE judged_at IS NOT NULL")[0]["n"])
 
     def _wait_for_verdict(self, before: int, route: str) -> str:
-        end = time.monotonic() + REACTION_SECONDS
-        while time.monotonic() < end:
+        began = time.monotonic()
+        while time.monotonic() < began + REACTION_SECONDS:
             if self._windows() > before:
+                self.slowest = max(self.slowest, time.monotonic() - began)
                 newest = "SELECT level FROM drift_windows WHERE judged_at IS NOT NULL ORDER BY judged_at DESC LIMIT 1"
                 return f"drift {self.database.rows(newest)[0]['level']}"
             if self.control.route() == route:

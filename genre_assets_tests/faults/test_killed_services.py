@@ -1,12 +1,8 @@
 """What happens at night: services of the running stack are killed, one after the other."""
 
-import json
-import os
-import signal
 from collections.abc import Callable
 
 import numpy as np
-import psutil
 import pytest
 import tritonclient.grpc
 from tritonclient.utils import InferenceServerException
@@ -16,18 +12,10 @@ from genre_assets.demo.instruments import RATE
 from genre_assets.demo.synthetic import compose
 from genre_assets.demo.traffic import wav_bytes
 from genre_assets.errors import TransientFailure
-from genre_assets.stack.supervisor import state_file
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
-
-
-def kill(stack: Stack, service: str) -> None:
-    """SIGKILL to the service's process."""
-    pid = json.loads(state_file(stack.settings.home).read_text())["services"][service]["pid"]
-    os.kill(pid, signal.SIGKILL)
-    until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE, "killed", 10)
 
 
 @pytest.fixture
@@ -52,7 +40,7 @@ def all_healthy(stack: Stack) -> bool:
 
 
 def test_a_dead_database_costs_neither_an_answer_nor_a_row(stack: Stack, ask: Callable[[str], str]) -> None:
-    kill(stack, "postgres")
+    stack.kill("postgres")
     labels = {ask(f"outage-{number}") for number in range(5)}
     assert len(labels) == 1
     database = Database(stack.settings.database_url.get_secret_value())
@@ -70,7 +58,7 @@ def test_a_dead_database_costs_neither_an_answer_nor_a_row(stack: Stack, ask: Ca
 
 def test_a_killed_triton_comes_back_with_the_same_route(stack: Stack, ask: Callable[[str], str]) -> None:
     before = ask("before")
-    kill(stack, "triton")
+    stack.kill("triton")
 
     def answers() -> bool:
         try:
@@ -84,6 +72,6 @@ def test_a_killed_triton_comes_back_with_the_same_route(stack: Stack, ask: Calla
 
 def test_the_object_store_and_the_daemon_come_back_too(stack: Stack) -> None:
     for service in ("s3", "dagster-daemon", "dagster-code"):
-        kill(stack, service)
+        stack.kill(service)
     until(lambda: all_healthy(stack), "every service healthy again", 180)
     assert stack.json("status", "--json")["services"]["s3"]["restarts"] >= 1

@@ -1,11 +1,9 @@
 """Alerts against a local HTTP receiver and a local SMTP server."""
 
-import json
 import socketserver
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
@@ -20,35 +18,10 @@ from genre_assets.serving.alert_channels import Apprise, Message, Webhook
 from genre_assets.serving.alert_sources import CheckEvaluation
 from genre_assets.serving.alerts import Alerts
 from genre_assets.settings import load_settings
+from genre_assets_tests.receiver import Receiver, receiving
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-class Receiver:
-    """An HTTP endpoint that keeps what it gets; it refuses while `broken`."""
-
-    def __init__(self) -> None:
-        self.got: list[dict[str, Any]] = []
-        self.broken = False
-        receiver = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["Content-Length"]))
-                if not receiver.broken:
-                    receiver.got.append(json.loads(body))
-                self.send_response(503 if receiver.broken else 204)
-                self.end_headers()
-
-            def log_message(self, *_: object) -> None:
-                """Quiet."""
-
-        self.server = HTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
-
-    def kinds(self) -> list[tuple[str, str]]:
-        return [(message["kind"], message["key"]) for message in self.got]
 
 
 class Mailbox(socketserver.StreamRequestHandler):
@@ -77,13 +50,8 @@ class Mailbox(socketserver.StreamRequestHandler):
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
-    receiver = Receiver()
-    thread = threading.Thread(target=receiver.server.serve_forever, args=(0.02,))
-    thread.start()
-    yield receiver
-    receiver.server.shutdown()
-    receiver.server.server_close()
-    thread.join()
+    with receiving() as receiver:
+        yield receiver
 
 
 @pytest.fixture
