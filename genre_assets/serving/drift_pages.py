@@ -1,7 +1,6 @@
 """Keeps a window's report for people in the object store: `drift/<window>/report.json` and `report.html`."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,28 +10,28 @@ from genre_assets.serving import window_store
 from genre_assets.serving.drift import report
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.windows import Window
 from genre_assets.serving.judge import References, sound_items
 from genre_assets.serving.window_store import Judgement
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 
-@dataclass(frozen=True)
-class Page:
-    """Where the page of a window is, its plots as Markdown by name, and why it could not be made, if so."""
+def report_key(judged: Judgement) -> str:
+    """Where a window's report for people is, in the serving bucket: Evidently's page if it was compared, else JSON."""
+    return f"drift/{judged.window.id}/report.html" if _compared(judged) else _json_key(judged.window)
 
-    key: str
-    plots: dict[str, str]
-    problem: str = ""
+
+def _json_key(window: Window) -> str:
+    return f"drift/{window.id}/report.json"
 
 
 def write_json(store: ObjectStore, settings: Settings, judged: Judgement) -> str:
     """Keep every number of the verdict; returns the key. Cheap: written for each window."""
-    key = f"drift/{judged.window.id}/report.json"
     window = judged.window
     store.write_json(
         settings.serving_bucket,
-        key,
+        _json_key(window),
         {
             "window": window.id,
             "route": window.epoch.route,
@@ -48,44 +47,58 @@ def write_json(store: ObjectStore, settings: Settings, judged: Judgement) -> str
             "findings": judged.findings,
         },
     )
-    return key
+    return _json_key(window)
 
 
-def write_page(database: Database, store: ObjectStore, settings: Settings, judged: Judgement) -> Page:
-    """Make the plots and Evidently's page of one window (some ten seconds, mostly Evidently's import).
+def plots(database: Database, store: ObjectStore, settings: Settings, judged: Judgement) -> dict[str, str]:
+    """Small plots of a window as Markdown, by name: those that its findings allow."""
+    recent = window_store.newest(database, 30)[::-1]
+    history = [(j.window.epoch.route, j.level or Level.INCONCLUSIVE, _p_value(j)) for j in recent]
+    found = {"alarm_history": report.alarm_history(history, settings.false_alarm_rate)}
+    values = judged.findings[Property.FEATURE_DRIFT]["values"]
+    if _compared(judged):
+        items = sound_items(window_store.rows(database, judged.window))
+        predicted = Counter(items["label"])
+        found["drifted_features"] = report.ranked_features(values["features"])
+        found["genre_mix"] = report.genre_mix(values["mix"], {g: predicted[g] / len(items) for g in GENRES})
+        own = References(store, settings).find(judged.window.epoch.version)
+        usual = own.reference.probabilities.max(axis=1) if own else None
+        found["confidence"] = report.confidences(items["confidence"].to_numpy(np.float32), usual)
+    return found
+
+
+def write_page(database: Database, store: ObjectStore, settings: Settings, judged: Judgement) -> str:
+    """Make Evidently's page of one window (some ten seconds, mostly its import); returns why it cannot be made, or "".
 
     The verdict is kept already and must stand, so whatever goes wrong in the drawing is told and not raised.
     """
-    try:
-        return _draw(database, store, settings, judged)
-    except Exception as problem:  # noqa: BLE001  # Evidently and matplotlib raise what they like
-        return Page(f"drift/{judged.window.id}/report.json", {}, f"{type(problem).__name__}: {problem}")
-
-
-def _draw(database: Database, store: ObjectStore, settings: Settings, judged: Judgement) -> Page:
-    values = judged.findings[Property.FEATURE_DRIFT]["values"]
-    key = f"drift/{judged.window.id}/report.json"
-    recent = window_store.newest(database, 30)[::-1]
-    history = [(j.window.epoch.route, j.level or Level.INCONCLUSIVE, _p_value(j)) for j in recent]
-    plots = {"alarm_history": report.alarm_history(history, settings.false_alarm_rate)}
-    if "features" in values and judged.reference_version is not None:
-        items = sound_items(window_store.rows(database, judged.window))
-        predicted = Counter(items["label"])
-        plots["drifted_features"] = report.ranked_features(values["features"])
-        plots["genre_mix"] = report.genre_mix(values["mix"], {g: predicted[g] / len(items) for g in GENRES})
-        references = References(store, settings)
-        reference = references.load(judged.reference_version).reference
-        own = references.find(judged.window.epoch.version)
-        usual = own.reference.probabilities.max(axis=1) if own else None
-        plots["confidence"] = report.confidences(items["confidence"].to_numpy(np.float32), usual)
-        top = [f["name"] for f in values["features"][: report.EVIDENTLY_FEATURES]]
-        columns = [reference.columns.index(name) for name in top]
-        rows = np.array(items["features"].tolist(), np.float32)
-        html = report.evidently_page(top, report.reweighted(reference, values["mix"])[:, columns], rows[:, columns])
-        key = f"drift/{judged.window.id}/report.html"
-        store.put_bytes(settings.serving_bucket, key, html.encode(), "text/html")
+    key, problem = _json_key(judged.window), ""
+    if _compared(judged):
+        try:
+            html = _evidently(database, store, settings, judged)
+        except Exception as error:  # noqa: BLE001  # Evidently raises what it likes
+            problem = f"{type(error).__name__}: {error}"
+        else:
+            key = report_key(judged)
+            store.put_bytes(settings.serving_bucket, key, html.encode(), "text/html")
     window_store.keep_report(database, judged.window.id, key)
-    return Page(key, plots)
+    return problem
+
+
+def _compared(judged: Judgement) -> bool:
+    """Whether the window was compared with a reference, so that there is something to draw."""
+    drawn = "features" in judged.findings[Property.FEATURE_DRIFT]["values"]
+    return drawn and judged.reference_version is not None
+
+
+def _evidently(database: Database, store: ObjectStore, settings: Settings, judged: Judgement) -> str:
+    values = judged.findings[Property.FEATURE_DRIFT]["values"]
+    items = sound_items(window_store.rows(database, judged.window))
+    reference = References(store, settings).load(judged.reference_version or 0).reference
+    top = [f["name"] for f in values["features"][: report.EVIDENTLY_FEATURES]]
+    columns = [reference.columns.index(name) for name in top]
+    rows = np.array(items["features"].tolist(), np.float32)
+    return report.evidently_page(top, report.reweighted(reference, values["mix"])[:, columns], rows[:, columns])
 
 
 def _p_value(judged: Judgement) -> float | None:

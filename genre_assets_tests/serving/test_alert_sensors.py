@@ -13,13 +13,11 @@ from genre_assets.serving import promotion, sensors
 from genre_assets.serving.alert_channels import Message
 from genre_assets.serving.alerts import Alerts
 from genre_assets.serving.drift.assets import drift_reports
-from genre_assets.serving.drift.checks import CHECKS
 from genre_assets.settings import Settings, load_settings
 
 FEATURE_DRIFT = dg.AssetCheckKey(dg.AssetKey("drift_reports"), "feature_drift")
 REPOSITORY = dg.Definitions(
     assets=[drift_reports, dg.AssetSpec("served_requests")],
-    asset_checks=CHECKS,
     resources={name: dg.ResourceDefinition.none_resource() for name in ("settings", "store", "database")},
 ).get_repository_def()
 

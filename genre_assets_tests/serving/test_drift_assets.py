@@ -13,7 +13,6 @@ from genre_assets.database import Database
 from genre_assets.serving import prediction_log, promotion, sensors
 from genre_assets.serving.drift import report
 from genre_assets.serving.drift.assets import drift_reports
-from genre_assets.serving.drift.checks import CHECKS
 from genre_assets.serving.prediction_log import Row
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -40,7 +39,7 @@ def platform(
 
 def run_drift(platform: dict[str, Any], rows: Sequence[Row]) -> dg.ExecuteInProcessResult:
     prediction_log.insert(platform["database"], rows)
-    return dg.materialize([drift_reports, *CHECKS], resources=platform, raise_on_error=True)
+    return dg.materialize([drift_reports], resources=platform, raise_on_error=True)
 
 
 def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
@@ -87,6 +86,36 @@ def test_report_and_plots_are_kept_and_linked(platform: dict[str, Any]) -> None:
     assert len(list(platform["store"].list(platform["settings"].serving_bucket, "drift/"))) == 3, "two JSON, one page"
     for plot in ("alarm_history", "drifted_features", "genre_mix", "confidence"):
         assert found[plot].startswith("![")
+
+
+def test_windows_that_waited_together_are_told_one_by_one(platform: dict[str, Any]) -> None:
+    prediction_log.insert(platform["database"], log_rows(96, shift=0.8))
+    key = dg.AssetCheckKey(dg.AssetKey("drift_reports"), "feature_drift")
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize([drift_reports], resources=platform, instance=instance)
+        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
+        told = [record.evaluation for record in history if record.evaluation]
+        events = instance.fetch_materializations(dg.AssetKey("drift_reports"), limit=10).records
+    assert [evaluation.passed for evaluation in told] == [False] * 3
+    assert len({str(evaluation.metadata["window"].value) for evaluation in told}) == 3
+    assert len(events) == 3
+
+
+def test_the_checks_are_told_before_the_page_is_drawn(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = dg.AssetCheckKey(dg.AssetKey("drift_reports"), "feature_drift")
+    prediction_log.insert(platform["database"], log_rows(32, shift=0.8))
+    with dg.DagsterInstance.ephemeral() as instance:
+        told: list[int] = []
+
+        def page(*_: object) -> str:
+            told.append(len(instance.event_log_storage.get_asset_check_execution_history(key, limit=10)))
+            return "<html>"
+
+        monkeypatch.setattr(report, "evidently_page", page)
+        dg.materialize([drift_reports], resources=platform, instance=instance)
+    assert told == [1]
 
 
 def test_no_window_yet_is_no_failure(platform: dict[str, Any]) -> None:

@@ -1,11 +1,13 @@
 """The asset of drift. A script: what it does is in `window_store`, `judge`, `promotion` and `drift_pages`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
 from genre_assets.database import Database
 from genre_assets.serving import drift_pages, judge, labels, promotion, retraining_requests, window_store
+from genre_assets.serving.drift import checks
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.state import Rules as PromotionRules
@@ -16,19 +18,21 @@ from genre_assets.store import ObjectStore
 
 @dg.asset(
     deps=["served_requests"],
+    check_specs=checks.SPECS,
     kinds={"postgres", "evidently"},
     owners=["team:ml-platform"],
-    code_version="1",
+    code_version="2",
 )
 def drift_reports(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     store: dg.ResourceParam[ObjectStore],
     database: dg.ResourceParam[Database],
-) -> dg.MaterializeResult[None]:
+) -> Iterator[dg.MaterializeResult[None]]:
     """Verdicts on windows of answered requests against the champion's training data, one row and report for each.
 
-    The verdicts are kept, and a promotion is decided, before any page is drawn: nobody waits for a plot.
+    Each window is one materialisation and one evaluation of every check. The verdicts are kept, a promotion is
+    decided and the checks are told before Evidently's page is drawn: nobody waits for a page.
     """
     rules = PromotionRules.from_settings(settings)
     window_store.cut(database, Rules.from_settings(settings))
@@ -45,22 +49,34 @@ def drift_reports(
         context.instance.report_runless_asset_event(served)
         context.log.info(f"window {window.window.id}: {window.level}: {window.reason}")
         drift_pages.write_json(store, settings, window)
+    for window in judged[:-1]:
+        _tell(context.instance, database, window)
+    newest = judged[-1] if judged else next(iter(window_store.newest(database)), None)
     found: dict[str, Any] = {
         "windows": len(judged),
         "wanted_route": standing.wanted,
         "new_labels": taken.labels,
         "retraining_wanted": retraining.reason if retraining else "no",
+        **(_facts(newest) if newest else {}),
     }
-    newest = judged[-1] if judged else next(iter(window_store.newest(database)), None)
-    if newest is not None:
-        found |= _facts(newest)
     if judged:
-        page = drift_pages.write_page(database, store, settings, judged[-1])
-        found["report"] = dg.MetadataValue.path(f"s3://{settings.serving_bucket}/{page.key}")
-        found |= {name: dg.MetadataValue.md(plot) for name, plot in page.plots.items()}
-        if page.problem:
-            context.log.error(f"the page of window {judged[-1].window.id} could not be made: {page.problem}")
-    return dg.MaterializeResult(metadata=found)
+        page = f"s3://{settings.serving_bucket}/{drift_pages.report_key(judged[-1])}"
+        found["report"] = dg.MetadataValue.path(page)
+        plots = drift_pages.plots(database, store, settings, judged[-1])
+        found |= {name: dg.MetadataValue.md(plot) for name, plot in plots.items()}
+    results = [checks.result(evaluation) for evaluation in checks.evaluations(database, newest)]
+    yield dg.MaterializeResult(metadata=found, check_results=results)
+    if judged and (problem := drift_pages.write_page(database, store, settings, judged[-1])):
+        context.log.error(f"the page of window {judged[-1].window.id} could not be made: {problem}")
+
+
+def _tell(instance: dg.DagsterInstance, database: Database, judged: Judgement) -> None:
+    """An earlier window that waited too: its materialisation and checks, as if its own run had told them."""
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization("drift_reports", judged.reason, metadata=_facts(judged))
+    )
+    for evaluation in checks.evaluations(database, judged):
+        instance.report_runless_asset_event(evaluation)
 
 
 def _facts(judged: Judgement) -> dict[str, Any]:

@@ -1,14 +1,17 @@
-"""One check for each property of the newest windows, from one factory: the levels are the findings' own."""
+"""One check for each property of a window: the levels are the findings' own. Told by `drift_reports` itself."""
+
+from collections.abc import Sequence
 
 import dagster as dg
 
 from genre_assets.database import Database
 from genre_assets.serving import window_store
-from genre_assets.serving.drift.assets import drift_reports
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.judge import is_bad
+from genre_assets.serving.window_store import Judgement
 
+ASSET = dg.AssetKey("drift_reports")
 DESCRIPTIONS = {
     Property.FEATURE_DRIFT: "The features of answered items are those of the training data, at the window's genre mix.",
     Property.PREDICTION_MIX: "The labels answered are those that the model gives to this mix of genres.",
@@ -18,36 +21,51 @@ DESCRIPTIONS = {
     Property.LATENCY: "Items take no longer than in earlier windows.",
     Property.DATA_QUALITY: "Few items fail, and all answered ones have finite features.",
 }
+SPECS: Sequence[dg.AssetCheckSpec] = [
+    dg.AssetCheckSpec(name.value, asset=ASSET, description=DESCRIPTIONS[name]) for name in Property
+]
 
 
-def _check(name: Property) -> dg.AssetChecksDefinition:
-    """The newest window's finding: fails with ERROR when detected, with WARN when suspected or not to be judged."""
+def evaluations(database: Database, judged: Judgement | None) -> list[dg.AssetCheckEvaluation]:
+    """Every check of a window (None: no window is judged yet, and nothing is wrong).
 
-    @dg.asset_check(asset=drift_reports, name=name.value, description=DESCRIPTIONS[name])
-    def check(database: dg.ResourceParam[Database]) -> dg.AssetCheckResult:
-        newest = next(iter(window_store.newest(database)), None)
-        if name is Property.LABELLED_ACCURACY:  # labels come late: the newest window that has some
-            newest = window_store.newest_with(database, name) or newest
-        finding = newest.findings.get(name) if newest else None
-        if newest is None or finding is None:
-            return dg.AssetCheckResult(passed=True, description="no window is complete yet")
-        level, values = Level(finding["level"]), finding["values"]
-        numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
-        detected = level is Level.DETECTED
-        return dg.AssetCheckResult(
-            passed=not is_bad(level, values.get("cause")),
-            severity=dg.AssetCheckSeverity.ERROR if detected else dg.AssetCheckSeverity.WARN,
-            description=finding["headline"],
-            metadata={
-                "level": level.value,
-                "window": newest.window.id,
-                "closed_at": dg.MetadataValue.timestamp(newest.window.closed_at),
-                "report": newest.report or "",
-                **numbers,
-            },
+    It fails with ERROR when detected, with WARN when suspected or when it cannot be judged for a reason to be mended.
+    """
+    return [_evaluation(database, name, judged) for name in Property]
+
+
+def _evaluation(database: Database, name: Property, judged: Judgement | None) -> dg.AssetCheckEvaluation:
+    if name is Property.LABELLED_ACCURACY:  # labels come late: the newest window that has some
+        judged = window_store.newest_with(database, name) or judged
+    finding = judged.findings.get(name) if judged else None
+    if judged is None or finding is None:
+        return dg.AssetCheckEvaluation(
+            asset_key=ASSET, check_name=name.value, passed=True, description="no window is complete yet"
         )
+    level, values = Level(finding["level"]), finding["values"]
+    numbers = {key: value for key, value in values.items() if isinstance(value, int | float)}
+    return dg.AssetCheckEvaluation(
+        asset_key=ASSET,
+        check_name=name.value,
+        passed=not is_bad(level, values.get("cause")),
+        severity=dg.AssetCheckSeverity.ERROR if level is Level.DETECTED else dg.AssetCheckSeverity.WARN,
+        description=finding["headline"],
+        metadata={
+            "level": level.value,
+            "window": judged.window.id,
+            "closed_at": dg.MetadataValue.timestamp(judged.window.closed_at),
+            **numbers,
+        },
+    )
 
-    return check
 
-
-CHECKS = [_check(name) for name in Property]
+def result(evaluation: dg.AssetCheckEvaluation) -> dg.AssetCheckResult:
+    """The evaluation as what an asset returns."""
+    return dg.AssetCheckResult(
+        asset_key=evaluation.asset_key,
+        check_name=evaluation.check_name,
+        passed=evaluation.passed,
+        severity=evaluation.severity,
+        description=evaluation.description,
+        metadata=evaluation.metadata,
+    )
