@@ -26,7 +26,12 @@ CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
 def main() -> None:
     dev = "--dev" in sys.argv or (VENV / ".dev").exists()
     python = find_python()
-    environment = {**os.environ, "UV_PROJECT_ENVIRONMENT": str(VENV), "UV_PYTHON_DOWNLOADS": "never"}
+    environment = {
+        **os.environ,
+        "UV_PROJECT_ENVIRONMENT": str(VENV),
+        "UV_PYTHON_DOWNLOADS": "never",
+        "UV_COMPILE_BYTECODE": "1",  # a stack is a dozen processes, and each run one more: compile once
+    }
     command = [str(find_uv(python)), "sync", "--frozen", "--python", python]
     if dev:
         command += ["--all-extras", "--group", "dev"]

@@ -1,6 +1,9 @@
 """Keeps a window's report for people in the object store: `drift/<window>/report.json` and `report.html`."""
 
+import os
 from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
@@ -75,7 +78,7 @@ def write_page(database: Database, store: ObjectStore, settings: Settings, judge
     key, problem = _json_key(judged.window), ""
     if _compared(judged):
         try:
-            html = _evidently(database, store, settings, judged)
+            html = _unhurried(lambda: _evidently(database, store, settings, judged))
         except Exception as error:  # noqa: BLE001  # Evidently raises what it likes
             problem = f"{type(error).__name__}: {error}"
         else:
@@ -83,6 +86,12 @@ def write_page(database: Database, store: ObjectStore, settings: Settings, judge
             store.put_bytes(settings.serving_bucket, key, html.encode(), "text/html")
     window_store.keep_report(database, judged.window.id, key)
     return problem
+
+
+def _unhurried(work: Callable[[], str]) -> str:
+    """Do the work in a thread of low priority (niceness is a thread's on Linux): the server and the next run go first."""
+    with ThreadPoolExecutor(1, initializer=os.nice, initargs=(10,)) as thread:
+        return thread.submit(work).result()
 
 
 def _compared(judged: Judgement) -> bool:
