@@ -18,7 +18,7 @@ from genre_assets.serving.runtime import Predictor
 from genre_assets.stack.triton_watchdog import children
 
 COMMAND = "python -m benchmarks.run serving_throughput"
-CLIPS, ROUNDS, SINGLE = 24, 4, 100
+CLIPS, ROUNDS, SINGLE = 24, 4, 400
 
 
 def run() -> list[Result]:
