@@ -63,6 +63,43 @@ void harmonic_mask(const float *restrict magnitude, float *restrict harmonic, lo
     }
 }
 
+/* The first bin up to which ROLLOFF of the magnitude lies, summed one after the other, as numpy.cumsum does. */
+static long exact_rolloff_bin(const float *restrict m, long bins, float *restrict cumulative) {
+    float sum = 0;
+    for (long bin = 0; bin < bins; bin++) cumulative[bin] = sum += m[bin];
+    float limit = ROLLOFF * sum;
+    long low = 0, high = bins - 1;
+    while (low < high) {
+        long middle = (low + high) / 2;
+        if (cumulative[middle] >= limit) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+/* The same from sums of blocks, several times faster; -1 where rounding could decide, so that ties fall alike. */
+static long rolloff_bin(const float *restrict m, long bins) {
+    float sums[MOST_BLOCKS], total = 0, before = 0;
+    long blocks = (bins + BLOCK - 1) / BLOCK, block = 0;
+    if (blocks > MOST_BLOCKS) return -1;
+    for (long k = 0; k < blocks; k++) {
+        long end = (k + 1) * BLOCK < bins ? (k + 1) * BLOCK : bins;
+        float sum = 0;
+#pragma omp simd reduction(+ : sum)
+        for (long bin = k * BLOCK; bin < end; bin++) sum += m[bin];
+        sums[k] = sum;
+        total += sum;
+    }
+    float limit = ROLLOFF * total, margin = 2e-5f * total;
+    while (block < blocks - 1 && before + sums[block] < limit) before += sums[block++];
+    for (long bin = block * BLOCK; bin < bins; bin++) {
+        float here = before + m[bin];
+        if (here >= limit) return here - limit > margin && limit - before > margin ? bin : -1;
+        before = here;
+    }
+    return -1;
+}
+
 /* What is read off a block of spectra (complex [frames, bins]): power and magnitude [frames, bins]; the moments of the
  * magnitude over frequency [frames, 3]; the bin below which ROLLOFF of the magnitude lies; and the mel energies
  * [frames, mels], from filters that are stored from their first bin on, one after the other. */
@@ -94,16 +131,8 @@ void read_frames(const float *restrict spectrum, long frames, long bins, float *
             mel[frame * mels + band] = energy;
             w += length[band];
         }
-        float sum = 0; /* one after the other, as numpy.cumsum: ties must fall alike */
-        for (long bin = 0; bin < bins; bin++) cumulative[bin] = sum += m[bin];
-        float limit = ROLLOFF * sum;
-        long low = 0, high = bins - 1;
-        while (low < high) {
-            long middle = (low + high) / 2;
-            if (cumulative[middle] >= limit) high = middle;
-            else low = middle + 1;
-        }
-        rolloff[frame] = low;
+        long guess = rolloff_bin(m, bins);
+        rolloff[frame] = guess >= 0 ? guess : exact_rolloff_bin(m, bins, cumulative);
     }
 }
 

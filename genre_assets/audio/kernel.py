@@ -74,6 +74,8 @@ def source() -> str:
         "TINY": "1.18e-38f",
         "LANES": LANES,
         "TILE": TILE,
+        "BLOCK": 64,
+        "MOST_BLOCKS": 32,
     }
     defines = "\n".join(f"#define {name} {value}" for name, value in constants.items())
     return f"{defines}\n{generate_median()}\n{resources.files(__package__).joinpath('kernel.c').read_text()}"

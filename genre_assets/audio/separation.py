@@ -67,16 +67,23 @@ def harmonic_waveform(spectrum: Spectrum, mask: Floats) -> Floats:
         pieces = pieces.reshape(end - start, OVERLAP, HOP)
         for part in range(OVERLAP):
             sound[start + part : end + part] += pieces[:, part]
-    sound *= _inverse_window_sum(frames)
+    _undo_window(sound)
     length = len(spectrum.samples)
     wave = sound.ravel()[FRAME // 2 : FRAME // 2 + length]
     return np.pad(wave, (0, length - len(wave))) if len(wave) < length else wave
 
 
-def _inverse_window_sum(frames: int) -> Floats:
-    """One over the sum of the squared windows that overlap at each sample, float32 [frames + 3, 512]."""
+def _undo_window(sound: Floats) -> None:
+    """Divide each sample of `sound`, [frames + 3, 512], by the sum of the squared windows that overlap there."""
     squared: Doubles = np.square(filters.hann().astype(np.float64)).reshape(OVERLAP, HOP)
-    total = np.zeros((frames + OVERLAP - 1, HOP))
-    for part in range(OVERLAP):
-        total[part : part + frames] += squared[part]
+    hops = len(sound)
+    edge = OVERLAP - 1  # hops at each end that fewer windows reach; between them the sum is always the same
+    sound[edge : hops - edge] *= _inverse(squared.sum(axis=0))
+    for hop in {*range(min(edge, hops)), *range(max(hops - edge, 0), hops)}:
+        frames = range(max(0, hop - edge), min(hop, hops - OVERLAP) + 1)
+        sound[hop] *= _inverse(sum((squared[hop - frame] for frame in frames), np.zeros(HOP)))
+
+
+def _inverse(total: Doubles) -> Floats:
+    """One over it; 1 where there is nothing."""
     return (1 / np.where(total > TINY, total, 1.0)).astype(np.float32)

@@ -22,7 +22,7 @@ def sounds() -> dict[str, tuple[Floats, int]]:
     time = np.arange(3 * RATE) / RATE
     return {
         "music": (music(10, seed=11), RATE),
-        "short": (music(1.1, seed=12), RATE),
+        "short": (music(1.1, seed=21), RATE),  # a seed whose tempo is no near tie, which rounding would decide
         "another rate": (music(3, seed=13, rate=44_100), 44_100),
         "a tone": (np.sin(2 * np.pi * 440 * time).astype(np.float32), RATE),
         "clicks": ((np.arange(3 * RATE) % 11_025 < 3).astype(np.float32), RATE),
