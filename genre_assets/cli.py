@@ -124,7 +124,10 @@ def extract(
 
     settings = load_settings()
     settings = settings.model_copy(update={"segment_seconds": segment_seconds or settings.max_seconds})
-    frame = extract_paths(paths, feature_set=feature_set or settings.feature_set, settings=settings)
+    with _progress_bar("extracting") as advance:
+        frame = extract_paths(
+            paths, feature_set=feature_set or settings.feature_set, settings=settings, progress=advance
+        )
     if output is None:
         typer.echo(frame.to_csv(index=False), nl=False)
     elif output.suffix == ".parquet":
@@ -291,7 +294,7 @@ def _progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error; the block is given `advance(done, total)`."""
     from rich.progress import Progress
 
-    with Progress(console=console) as bar:
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 

@@ -32,15 +32,19 @@ class ObjectInfo:
 
 
 def s3_client(settings: Settings) -> "S3Client":
-    """A boto3 client with the settings that rclone, MinIO, LocalStack and AWS all accept."""
+    """A boto3 client with the settings that rclone, MinIO, LocalStack and AWS all accept.
+
+    Without a secret key boto3 looks for credentials itself: environment, profile, role of the machine.
+    """
     import boto3
     from botocore.config import Config
 
+    secret = settings.s3_secret_key.get_secret_value()
     return boto3.client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
-        aws_access_key_id=settings.s3_access_key or None,
-        aws_secret_access_key=settings.s3_secret_key.get_secret_value() or None,
+        aws_access_key_id=settings.s3_access_key if secret else None,
+        aws_secret_access_key=secret or None,
         region_name=settings.s3_region,
         config=Config(
             signature_version="s3v4",

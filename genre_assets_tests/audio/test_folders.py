@@ -59,8 +59,19 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_do(
         upload_folder(tmp_path, store=store, settings=settings)
 
 
-def test_features_come_in_the_order_of_the_files_with_bad_ones_in_their_place(folder: Path, settings: Settings) -> None:
-    frame = extract_paths([folder / "pop", folder / "polka", folder / "rock"], feature_set="gtzan37", settings=settings)
+@pytest.mark.parametrize("few", [4, 0], ids=["here", "in processes"])
+def test_features_come_in_the_order_of_the_files_with_bad_ones_in_their_place(
+    folder: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch, few: int
+) -> None:
+    monkeypatch.setattr("genre_assets.audio.extract_paths.FEW", few)
+    told: list[tuple[int, int]] = []
+    frame = extract_paths(
+        [folder / "pop", folder / "polka", folder / "rock"],
+        feature_set="gtzan37",
+        settings=settings,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told == [(n, 4) for n in (1, 2, 3, 4)]
     assert [Path(path).name for path in frame["path"]] == ["c.flac", "d.wav", "a.wav", "b.wav"]
     assert frame["error"].str.contains("undecodable").tolist() == [False, True, False, False]
     assert np.isfinite(frame.loc[frame["error"] == "", "rms_mean_0"]).all()
