@@ -160,6 +160,24 @@ def served_versions(stack: Stack) -> set[str]:
     return {folder.name for folder in (stack.settings.repository / "predictor").iterdir() if folder.name.isdigit()}
 
 
+def test_nothing_that_the_stack_keeps_or_serves_is_a_pickle(stack: Stack) -> None:
+    """Every object of MLflow and of serving (but the packed environment, other people's code) and what Triton loads."""
+    settings = stack.settings
+    store = ObjectStore(s3_client(settings))
+    kept = {
+        f"{bucket}/{entry.key}": store.get_bytes(bucket, entry.key)
+        for bucket in (settings.mlflow_bucket, settings.serving_bucket)
+        for entry in store.list(bucket)
+        if not entry.key.startswith("environments/")
+    }
+    live = {str(p): p.read_bytes() for p in settings.repository.rglob("*") if p.is_file() and not p.is_symlink()}
+    assert any(name.endswith("model.onnx") for name in kept)
+    assert any(name.endswith("config.pbtxt") for name in live)
+    for name, content in {**kept, **live}.items():
+        assert not name.endswith((".pkl", ".pickle", ".joblib", ".cloudpickle")), name
+        assert content[:1] != b"\x80", f"{name} starts like a pickle"
+
+
 def test_every_answer_is_logged(stack: Stack) -> None:
     database = Database(stack.settings.database_url.get_secret_value())
     count = "SELECT count(*) AS n FROM served_requests WHERE request_id = 'logged-once'"
