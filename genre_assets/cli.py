@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genre_assets.errors import GenreError
+from genre_assets.errors import BadInput, GenreError
 from genre_assets.settings import Settings, load_settings
 
 app = typer.Typer(
@@ -148,6 +148,8 @@ def predict(paths: Paths, as_json: AsJson = False) -> None:
 
     settings = load_settings()
     failed = False
+    if _nothing_is_released(settings):
+        raise BadInput("nothing is served yet; build with: genre-assets run")
     with GenreClient(settings.triton_grpc) as client:
         for path, prediction in client.predict_each(collect_items(paths)):
             failed = failed or bool(prediction.error)
@@ -270,6 +272,17 @@ def _route(settings: Settings) -> str | None:
         return TritonControl.from_settings(settings).route()
     except GenreError:
         return None
+
+
+def _nothing_is_released(settings: Settings) -> bool:
+    """Whether the server is up and has no model at all: waiting for one would not help."""
+    from genre_assets.serving.control import TritonControl
+
+    control = TritonControl.from_settings(settings)
+    try:
+        return not control.ready() and control.index() == []
+    except GenreError:
+        return False  # the client knows better what is wrong, and tries again
 
 
 def _print_status(services: dict[str, dict[str, Any]], settings: Settings) -> None:
