@@ -15,35 +15,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from genre_assets.errors import PermanentFailure
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.dagster import DagsterCode, DagsterDaemon, DagsterWeb
 from genre_assets.stack.graphql import DO_NOT_LOAD
-from genre_assets.stack.mlflow import MLflow
-from genre_assets.stack.postgres import DATABASES, SUPERUSER, Postgres
+from genre_assets.stack.postgres import DATABASES, SUPERUSER
 from genre_assets.stack.processes import MARKER, kill, strays, wait_until_gone
-from genre_assets.stack.s3 import S3
-from genre_assets.stack.service import Service, check_port_free
+from genre_assets.stack.service import check_port_free
+from genre_assets.stack.services import services
 from genre_assets.stack.supervisor import lock_file, state_file
-from genre_assets.stack.triton import Triton
 
 Report = Callable[[str], None]
-
-
-def services(settings: Settings) -> list[Service]:
-    """Every local service, in start order."""
-    password = urlsplit(settings.database_url.get_secret_value()).password or ""
-    return [
-        S3(settings),
-        Postgres(settings, password),
-        MLflow(settings),
-        Triton(settings),
-        DagsterCode(settings),
-        DagsterWeb(settings),
-        DagsterDaemon(settings),
-    ]
 
 
 def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) -> Settings:

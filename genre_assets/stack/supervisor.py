@@ -17,6 +17,7 @@ from genre_assets.settings import load_settings
 from genre_assets.stack.keeper import Keeper
 from genre_assets.stack.processes import kill, strays
 from genre_assets.stack.service import Service
+from genre_assets.stack.services import services
 
 
 class Supervisor:
@@ -75,8 +76,6 @@ def lock_file(home: Path) -> Path:
 
 def main() -> None:
     """Take the lock, end strays of a killed predecessor, keep the services."""
-    from genre_assets.stack.local import services
-
     settings = load_settings()
     lock_file(settings.home).parent.mkdir(parents=True, exist_ok=True)
     with lock_file(settings.home).open("w") as lock:

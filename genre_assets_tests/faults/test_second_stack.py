@@ -81,7 +81,7 @@ def test_a_killed_supervisor_leaves_a_stack_that_comes_up_again(second: Settings
 
 
 def test_down_leaves_no_process_no_port_and_no_shared_memory(second: Settings, stack: Stack) -> None:
-    from genre_assets.stack.local import services
+    from genre_assets.stack.services import services
 
     listening: list[Service] = services(second)
     done = command(second.home, "down")
