@@ -161,25 +161,36 @@ def test_services_start_after_what_they_need_and_stop_in_reverse(settings: Setti
     assert not state_file(settings.home).exists()
 
 
+# Whatever the test process ignores or blocks, a child inherits; a stray takes SIGTERM as any program does.
+STRAY = """
+import signal, time
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
 def test_strays_of_a_killed_supervisor_are_found_and_ended(settings: Settings) -> None:
-    stray = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(600)"],
-        env={**os.environ, MARKER: str(settings.home)},
-        start_new_session=True,
-    )
-    other = subprocess.Popen(
-        [sys.executable, "-c", "import time; time.sleep(600)"],
-        env={**os.environ, MARKER: str(settings.home / "another")},
-        start_new_session=True,
+    stray, other = (
+        subprocess.Popen(
+            [sys.executable, "-c", STRAY],
+            env={**os.environ, MARKER: str(home)},
+            start_new_session=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for home in (settings.home, settings.home / "another")
     )
     try:
-        until(lambda: [p.pid for p in strays(settings.home)] == [stray.pid], "the stray is found")
-        kill(
-            strays(settings.home), patience=30
-        )  # a machine that stalls for seconds must not look like a stubborn stray
+        for process in (stray, other):
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+        assert [p.pid for p in strays(settings.home)] == [stray.pid]
+        kill(strays(settings.home))
         assert stray.wait(5) == -signal.SIGTERM
         assert other.poll() is None
     finally:
         for process in (stray, other):
             process.kill()
-            process.wait()
+            process.communicate()
