@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 console = Console(stderr=True, highlight=False)
 Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
+NOTHING_SERVED = "nothing is served yet; build with: genre-assets run"
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 
 
@@ -149,7 +150,7 @@ def predict(paths: Paths, as_json: AsJson = False) -> None:
     settings = load_settings()
     failed = False
     if _nothing_is_released(settings):
-        raise BadInput("nothing is served yet; build with: genre-assets run")
+        raise BadInput(NOTHING_SERVED)
     with GenreClient(settings.triton_grpc) as client:
         for path, prediction in client.predict_each(collect_items(paths)):
             failed = failed or bool(prediction.error)
@@ -292,7 +293,7 @@ def _print_status(services: dict[str, dict[str, Any]], settings: Settings) -> No
         table.add_row(name, "yes" if service["healthy"] else "[red]no[/]", address, service.get("why", ""))
     Console().print(table)
     route = _route(settings)
-    typer.echo(f"route: {route or 'nothing is served yet; build with: genre-assets run'}")
+    typer.echo(f"route: {route or NOTHING_SERVED}")
 
 
 def _line(path: str, prediction: Any) -> str:

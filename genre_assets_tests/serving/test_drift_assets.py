@@ -137,6 +137,18 @@ def test_the_verdict_stands_when_the_page_cannot_be_made(
     assert promotion.standing(platform["database"]).wanted == "fallback"
 
 
+def test_the_checks_are_told_when_the_plots_cannot_be_made(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> str:
+        raise RuntimeError("no plot today")
+
+    monkeypatch.setattr(report, "alarm_history", broken)
+    result = run_drift(platform, log_rows(32, shift=0.8))
+    assert result.success
+    assert not checks(result)["feature_drift"].passed
+
+
 def test_the_real_evidently_page_is_made() -> None:
     frame = reference_frame()[["f0", "f1"]].to_numpy("float32")
     page = report.evidently_page(["f0", "f1"], frame, frame[:32])

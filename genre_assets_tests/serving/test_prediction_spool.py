@@ -63,7 +63,6 @@ from pathlib import Path
 from genre_assets.database import Database
 from genre_assets.serving.prediction_spool import PredictionLog
 from genre_assets_tests.serving.test_prediction_log import row
-from genre_assets_tests.waiting import until
 log = PredictionLog(Path(sys.argv[1]), Database(sys.argv[2]), max_bytes=2**20, retention_days=90)
 for i in range(1000):
     log.append([row(item=i)])

@@ -62,8 +62,11 @@ def drift_reports(
     if judged:
         page = f"s3://{settings.serving_bucket}/{drift_pages.report_key(judged[-1])}"
         found["report"] = dg.MetadataValue.path(page)
-        plots = drift_pages.plots(database, store, settings, judged[-1])
-        found |= {name: dg.MetadataValue.md(plot) for name, plot in plots.items()}
+        try:
+            plots = drift_pages.plots(database, store, settings, judged[-1])
+            found |= {name: dg.MetadataValue.md(plot) for name, plot in plots.items()}
+        except Exception:  # matplotlib raises what it likes, and the checks must be told
+            context.log.exception(f"the plots of window {judged[-1].window.id} could not be made")
     results = [checks.result(evaluation) for evaluation in checks.evaluations(database, newest)]
     yield dg.MaterializeResult(metadata=found, check_results=results)
     if judged and (problem := drift_pages.write_page(database, store, settings, judged[-1])):
