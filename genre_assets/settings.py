@@ -50,6 +50,8 @@ class Settings(BaseSettings):
     # Services.
     mlflow_url: str = "http://127.0.0.1:5500"
     dagster_url: str = "http://127.0.0.1:3300"
+    # Further host names that Dagster's UI is reached by, separated by commas; it answers to no other.
+    dagster_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     triton_grpc: str = "127.0.0.1:8401"
     triton_http: str = "127.0.0.1:8400"
     triton_metrics: str = "127.0.0.1:8402"
@@ -136,9 +138,10 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, values: dict[str, object]) -> dict[str, object]:
-        buckets = values.get("serving_allowed_buckets")
-        if isinstance(buckets, str):
-            values["serving_allowed_buckets"] = tuple(b.strip() for b in buckets.split(",") if b.strip())
+        for name in ("serving_allowed_buckets", "dagster_allowed_hosts"):
+            listed = values.get(name)
+            if isinstance(listed, str):
+                values[name] = tuple(entry.strip() for entry in listed.split(",") if entry.strip())
         if values.get("feature_set") == "gtzan37":  # the reference's rows are whole clips
             values.setdefault("segment_seconds", values.get("max_seconds", cls.model_fields["max_seconds"].default))
         return values

@@ -82,7 +82,7 @@ class DagsterWeb(_DagsterProcess):
     def command(self) -> list[str]:
         """The webserver."""
         where = ["-h", self.settings.host, "-p", str(self.settings.dagster_port)]
-        return [_script("dagster-webserver"), *self.workspace(), *where]
+        return [sys.executable, "-m", "genre_assets.stack.webserver", *self.workspace(), *where]
 
     def health(self) -> Health:
         """Healthy when the definitions are loaded, with the loader's message when they are not."""

@@ -17,7 +17,6 @@ State = Literal["waiting", "starting", "healthy", "unhealthy", "restarting", "fa
 
 STARTS_BEFORE_GIVING_UP = 4  # a service that never became healthy; one that once was is restarted for ever
 LONGEST_PAUSE = 30.0
-LOG_LIMIT = 20 * 2**20
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,6 @@ class Keeper(threading.Thread):
     def _spawn(self) -> "subprocess.Popen[bytes]":
         log = self.service.log
         log.parent.mkdir(parents=True, exist_ok=True)
-        if log.exists() and log.stat().st_size > LOG_LIMIT:
-            log.replace(log.with_suffix(".log.1"))
         environment = {**os.environ, **self.service.environment(), MARKER: str(self.service.settings.home)}
         with log.open("ab") as output:
             return subprocess.Popen(

@@ -15,6 +15,7 @@ from types import FrameType
 
 from genre_assets.settings import load_settings
 from genre_assets.stack.keeper import Keeper
+from genre_assets.stack.log_files import rotate
 from genre_assets.stack.processes import kill, strays
 from genre_assets.stack.service import Service
 from genre_assets.stack.services import services
@@ -37,7 +38,8 @@ class Supervisor:
         for keeper in self.keepers:
             keeper.start()
         while not self.ending.wait(0.5):
-            pass
+            for log in (self.home / "logs").glob("*.log"):
+                rotate(log)
         self.stop()
 
     def stop(self) -> None:

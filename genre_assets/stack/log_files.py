@@ -1,0 +1,27 @@
+"""Keeping the services' logs small while they are written.
+
+The services append to a file that they hold open, so it is copied and cut short in its place: what is written between
+the two is lost, which is a line or two in twenty megabytes.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+LIMIT = 20 * 2**20  # bytes; with the copy, twice that for each service
+
+
+def rotate(log: Path, limit: int = LIMIT) -> bool:
+    """Move what a log holds to `<name>.log.1` if it is longer than `limit` bytes; returns whether it did."""
+    try:
+        if log.stat().st_size <= limit:
+            return False
+        kept = log.with_suffix(".log.1")
+        unfinished = log.with_suffix(".log.new")
+        shutil.copyfile(log, unfinished)
+        unfinished.chmod(0o600)
+        unfinished.replace(kept)
+        os.truncate(log, 0)
+    except OSError:  # not there yet, or a full disk: the next look tries again
+        return False
+    return True
