@@ -3,14 +3,16 @@
 A file for each group of commands; `COMMANDS` holds their order in the help.
 """
 
+import io
 import sys
+from typing import Annotated
 
 import typer
 
 from genre_assets.cli import audio, model, serving, stack, status
-from genre_assets.cli.base import console
-from genre_assets.errors import GenreError
+from genre_assets.cli.guard import guarded
 
+_debug = False
 app = typer.Typer(
     help="Audio classification in production: labelled audio in S3 to a Triton ensemble that watches itself.\n\n"
     "A first walk: [bold]genre-assets up[/], [bold]genre-assets ingest my_music/[/] (sub-folders are genres), "
@@ -36,14 +38,23 @@ COMMANDS = (
     serving.backfill,
     stack.demo,
 )
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
 for command in COMMANDS:
-    app.command()(command)
+    app.command()(guarded(command, lambda: _debug))
 
 
 def main() -> None:
-    """Entry point: an error that is meant for a person is printed as its message alone, and the exit code is 1."""
-    try:
-        app()
-    except GenreError as error:
-        console.print(f"[red]error:[/] {error}", soft_wrap=True, markup=True)
-        sys.exit(1)
+    """Entry point. Whatever goes wrong is a message and an exit code; see `guard`."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()

@@ -4,8 +4,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
-from genre_assets.cli.base import console, progress_bar
+from genre_assets.cli.base import console, plain, progress_bar, visible
 from genre_assets.settings import load_settings
 
 
@@ -58,6 +59,6 @@ def extract(
         frame.to_csv(output, index=False)
     bad = frame[frame["error"] != ""]
     for row in bad.itertuples():
-        console.print(f"[red]{row.path}[/]: {row.error}", soft_wrap=True)
+        console.print(Text.assemble((visible(row.path), "red"), ": ", plain(row.error)), soft_wrap=True)
     if len(bad):
         raise typer.Exit(1)

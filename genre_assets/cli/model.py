@@ -1,13 +1,15 @@
 """Jobs, and which model serves: run, promote, history, rollback."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from genre_assets.cli.base import AsJson, console
+from genre_assets.cli.base import AsJson, Limit, plain, say
 from genre_assets.settings import load_settings
 
 
@@ -17,7 +19,8 @@ def run(
     """Launch a named Dagster job, as the UI does, and wait for it with progress. Exit code 1 if it fails."""
     from genre_assets.orchestrate import launch_and_follow
 
-    launch_and_follow(load_settings(), job, report=console.print)
+    with _run_goes_on():
+        launch_and_follow(load_settings(), job, report=say)
 
 
 def promote(
@@ -28,10 +31,11 @@ def promote(
     """Let the champion or the fallback serve, by the same job that drift uses. Every move is audited."""
     from genre_assets.orchestrate import promote_route
 
-    promote_route(load_settings(), route, reason=reason, pin=pin, report=console.print)
+    with _run_goes_on():
+        promote_route(load_settings(), route, reason=reason, pin=pin, report=say)
 
 
-def history(limit: int = 50, as_json: AsJson = False) -> None:
+def history(limit: Limit = 50, as_json: AsJson = False) -> None:
     """Print the audit table: every move of champion, fallback and route, by whom, when and why."""
     from genre_assets import audit
     from genre_assets.database import Database
@@ -44,7 +48,8 @@ def history(limit: int = 50, as_json: AsJson = False) -> None:
     table = Table("when", "what", "from", "to", "who", "why")
     for move in moves:
         when = move.at.strftime("%Y-%m-%d %H:%M:%S")
-        table.add_row(when, move.subject, move.moved_from or "-", move.moved_to, move.actor, move.reason)
+        row = (when, move.subject, move.moved_from or "-", move.moved_to, move.actor, move.reason)
+        table.add_row(*map(plain, row))
     Console().print(table)
 
 
@@ -63,5 +68,16 @@ def rollback(
     settings = load_settings()
     alias: Literal["champion", "fallback"] = "fallback" if fallback else "champion"
     registry = ModelRegistry.from_settings(settings)
-    console.print(move(registry, version, alias=alias, actor="person", reason=reason))
-    launch_and_follow(settings, "release", report=console.print)
+    say(move(registry, version, alias=alias, actor="person", reason=reason))
+    with _run_goes_on():
+        launch_and_follow(settings, "release", report=say)
+
+
+@contextmanager
+def _run_goes_on() -> Iterator[None]:
+    """Who stops to watch does not stop the run: say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"a run that was launched goes on; see {load_settings().dagster_url}/runs")
+        raise

@@ -1,31 +1,40 @@
 """Predictions and what comes back from them: predict, review, backfill."""
 
 import json
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson
-from genre_assets.errors import BadInput, GenreError
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say, visible
+from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings, load_settings
 
 Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
 
 
-def predict(paths: Paths, as_json: AsJson = False) -> None:
+def predict(
+    paths: Paths,
+    as_json: AsJson = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that does not answer.")] = 5.0,
+) -> None:
     """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed."""
     from genre_assets.serving.client import GenreClient, collect_items
 
     settings = load_settings()
     failed = False
+    items = collect_items(paths)
+    _await_server(settings.triton_grpc, wait)
     if _nothing_is_released(settings):
         raise BadInput(NOTHING_SERVED)
     with GenreClient(settings.triton_grpc) as client:
-        for path, prediction in client.predict_each(collect_items(paths)):
+        for path, prediction in client.predict_each(items):
             failed = failed or bool(prediction.error)
-            typer.echo(json.dumps({"path": path, **prediction.as_dict()}) if as_json else _line(path, prediction))
+            typer.echo(
+                json.dumps({"path": path, **prediction.as_dict()}) if as_json else visible(_line(path, prediction))
+            )
     if failed:
         raise typer.Exit(1)
 
@@ -33,7 +42,7 @@ def predict(paths: Paths, as_json: AsJson = False) -> None:
 def review(
     table: Annotated[Path, typer.Argument(help="A CSV file: the list to fill in, or with --take the filled-in one.")],
     take: Annotated[bool, typer.Option("--take", help="Send the labels in the file to labels/ in S3.")] = False,
-    limit: Annotated[int, typer.Option(help="At most so many clips.")] = 50,
+    limit: Limit = 50,
 ) -> None:
     """Write the answered clips that are worth a label (least sure, most unlike the training data), or take labels back."""
     from genre_assets.database import Database
@@ -71,6 +80,27 @@ def backfill(
         pages=pages,
         on_window=lambda judged: typer.echo(f"{judged.window.id}: {judged.level}: {judged.reason}"),
     )
+
+
+def _await_server(address: str, seconds: float) -> None:
+    """Wait until the server has answered once, whatever it says; say at once if it does not.
+
+    Raises `TransientFailure` after so many seconds.
+    """
+    from genre_assets.serving.client import answers
+
+    end = time.monotonic() + seconds
+    said = False
+    while not answers(address, timeout=min(1.0, max(0.1, end - time.monotonic()))):
+        if time.monotonic() >= end:
+            raise TransientFailure(
+                f"nothing answers at {address} (GENRE_TRITON_GRPC); tried for {seconds:g} s (option --wait). "
+                "Start the services with: genre-assets up; see what is wrong with: genre-assets status"
+            )
+        if not said:
+            say(f"nothing answers at {address} yet; trying for {seconds:g} s")
+            said = True
+        time.sleep(0.2)
 
 
 def _nothing_is_released(settings: Settings) -> bool:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import console
+from genre_assets.cli.base import say
 from genre_assets.cli.status import print_status
 from genre_assets.settings import load_settings
 
@@ -18,7 +18,7 @@ def up() -> None:
     """
     from genre_assets.stack import local
 
-    settings = local.up(report=console.print)
+    settings = local.up(report=say)
     print_status(local.status(settings), settings)
 
 
@@ -26,7 +26,7 @@ def down() -> None:
     """Stop the local services and leave no process, port or shared-memory file. Data stays in $GENRE_HOME."""
     from genre_assets.stack import local
 
-    local.down(load_settings(), report=console.print)
+    local.down(load_settings(), report=say)
 
 
 def demo(

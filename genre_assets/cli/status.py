@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, plain
 from genre_assets.errors import GenreError
 from genre_assets.settings import Settings, load_settings
 
@@ -31,7 +31,9 @@ def print_status(services: dict[str, dict[str, Any]], settings: Settings) -> Non
     table = Table("service", "healthy", "address", "why")
     for name, service in services.items():
         address = service.get("url") or service.get("http") or ""
-        table.add_row(name, "yes" if service["healthy"] else "[red]no[/]", address, service.get("why", ""))
+        table.add_row(
+            name, "yes" if service["healthy"] else "[red]no[/]", plain(address), plain(service.get("why", ""))
+        )
     Console().print(table)
     route = _route(settings)
     typer.echo(f"route: {route or NOTHING_SERVED}")
