@@ -5,11 +5,12 @@ crashes or hangs on a file is replaced, and that file alone gets the blame.
 """
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, Pipe, wait
 from typing import Any, Generic, TypeVar
@@ -96,7 +97,7 @@ class _Worker(Generic[Task, Result]):
     def _start(self) -> None:
         self.pipe: Connection
         self.pipe, theirs = Pipe()
-        with theirs:
+        with theirs, _without_interrupts():
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "genre_assets.audio.worker", str(theirs.fileno())],
                 pass_fds=[theirs.fileno()],
@@ -144,13 +145,23 @@ class _Worker(Generic[Task, Result]):
 
     def stop(self) -> int:
         self.pipe.close()
-        if self.busy:
+        if self.busy or not self.is_ready:
             self.process.kill()
         try:
             return self.process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             self.process.kill()
             return self.process.wait()
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """A process that is started in the block never sees Ctrl-C, which a terminal sends to all: its owner ends it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @dataclass

@@ -154,6 +154,20 @@ class GenreClient:
             pause = min(protocol.LONGEST_PAUSE, pause * 1.6)
 
 
+def answers(address: str, *, timeout: float) -> bool:
+    """Whether a server answers gRPC at the address within so many seconds, however it answers."""
+    from tritonclient.utils import InferenceServerException
+
+    client = _library("grpc").InferenceServerClient(address)
+    try:
+        client.is_server_live(client_timeout=timeout)
+    except InferenceServerException as error:
+        return not any(word in str(error.status()) for word in ("UNAVAILABLE", "DEADLINE_EXCEEDED"))
+    finally:
+        client.close()
+    return True
+
+
 def collect_items(paths: Iterable[str | Path]) -> list[str]:
     """Sources for `predict_each`: files and `s3://` addresses as they are, folders as the files in them, sorted.
 

@@ -1,0 +1,60 @@
+"""`genre-assets`: the platform from a terminal. Each command is a thin layer over functions that a notebook can call.
+
+A file for each group of commands; `COMMANDS` holds their order in the help.
+"""
+
+import io
+import sys
+from typing import Annotated
+
+import typer
+
+from genre_assets.cli import audio, model, serving, stack, status
+from genre_assets.cli.guard import guarded
+
+_debug = False
+app = typer.Typer(
+    help="Audio classification in production: labelled audio in S3 to a Triton ensemble that watches itself.\n\n"
+    "A first walk: [bold]genre-assets up[/], [bold]genre-assets ingest my_music/[/] (sub-folders are genres), "
+    "[bold]genre-assets run[/], [bold]genre-assets predict song.mp3[/]. "
+    "[bold]make demo[/] does all of it on sample music.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+)
+COMMANDS = (
+    stack.up,
+    stack.down,
+    status.status,
+    audio.ingest,
+    audio.gtzan,
+    model.run,
+    audio.extract,
+    serving.predict,
+    model.promote,
+    model.history,
+    model.rollback,
+    serving.review,
+    serving.backfill,
+    stack.demo,
+)
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    global _debug
+    _debug = debug
+
+
+for command in COMMANDS:
+    app.command()(guarded(command, lambda: _debug))
+
+
+def main() -> None:
+    """Entry point. Whatever goes wrong is a message and an exit code; see `guard`."""
+    for stream in (sys.stdout, sys.stderr):  # a file's name may hold bytes that are no text
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    app()

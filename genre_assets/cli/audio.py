@@ -1,0 +1,64 @@
+"""Audio in, features out: ingest, gtzan, extract."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from genre_assets.cli.base import console, plain, progress_bar, visible
+from genre_assets.settings import load_settings
+
+
+def ingest(folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders are genres.")]) -> None:
+    """Upload audio into the raw bucket: DIR/<genre>/<anything>.wav|mp3|mp4|m4a|flac|ogg.
+
+    What is there already is not sent again. The sensor of the running stack then extracts the features.
+    """
+    from genre_assets.audio.ingest import upload_folder
+    from genre_assets.store import ObjectStore, s3_client
+
+    settings = load_settings()
+    with progress_bar("uploading") as advance:
+        report = upload_folder(folder, store=ObjectStore(s3_client(settings)), settings=settings, progress=advance)
+    typer.echo(f"{report.uploaded} uploaded, {report.unchanged} unchanged, {report.skipped} skipped")
+
+
+def gtzan(
+    folder: Annotated[Path, typer.Argument(help="Where to put it: FOLDER/<genre>/<track>.wav.")],
+    keep: Annotated[Path | None, typer.Option(help="A list of track ids, such as a fault-filtered split.")] = None,
+) -> None:
+    """Fetch the GTZAN data set (through mirdata: uv sync --extra gtzan), without its known corrupt file."""
+    from genre_assets.audio.gtzan import fetch
+
+    typer.echo(f"{fetch(folder, keep=keep)} tracks in {folder}; next: genre-assets ingest {folder}")
+
+
+def extract(
+    paths: Annotated[list[Path], typer.Argument(help="Audio files or folders.")],
+    feature_set: Annotated[str | None, typer.Option(help="gtzan37 or default; default: GENRE_FEATURE_SET.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A .parquet or .csv file; else CSV.")] = None,
+    segment_seconds: Annotated[
+        float | None, typer.Option(help="A row for each segment; default: for each file.")
+    ] = None,
+) -> None:
+    """Extract features from files, without any service. Exit code 1 if a file could not be read."""
+    from genre_assets.audio.extract_paths import extract_paths
+
+    settings = load_settings()
+    settings = settings.model_copy(update={"segment_seconds": segment_seconds or settings.max_seconds})
+    with progress_bar("extracting") as advance:
+        frame = extract_paths(
+            paths, feature_set=feature_set or settings.feature_set, settings=settings, progress=advance
+        )
+    if output is None:
+        typer.echo(frame.to_csv(index=False), nl=False)
+    elif output.suffix == ".parquet":
+        frame.to_parquet(output, index=False)
+    else:
+        frame.to_csv(output, index=False)
+    bad = frame[frame["error"] != ""]
+    for row in bad.itertuples():
+        console.print(Text.assemble((visible(row.path), "red"), ": ", plain(row.error)), soft_wrap=True)
+    if len(bad):
+        raise typer.Exit(1)

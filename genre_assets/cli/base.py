@@ -1,0 +1,44 @@
+"""What the groups of commands share: words for people, options that several take, the bar."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+NOTHING_SERVED = "nothing is served yet; build with: genre-assets run"
+AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
+Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
+console = Console(stderr=True, highlight=False)
+
+
+def plain(text: object) -> Text:
+    """Text that is not ours, for a console or a table: no markup in it counts, control characters are written out."""
+    return Text(visible(text))
+
+
+def visible(text: object) -> str:
+    """The text with control characters (but line breaks and tabs) and lone surrogates written as escapes."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in str(text))
+
+
+def say(text: object) -> None:
+    """A line on standard error, with no markup in it."""
+    console.print(plain(text), soft_wrap=True)
+
+
+def say_error(text: object) -> None:
+    """What went wrong, on standard error."""
+    console.print(Text.assemble(("error:", "red"), " ", plain(text)), soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error; the block is given `advance(done, total)`."""
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)

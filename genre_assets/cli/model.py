@@ -1,0 +1,83 @@
+"""Jobs, and which model serves: run, promote, history, rollback."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from genre_assets.cli.base import AsJson, Limit, plain, say
+from genre_assets.settings import load_settings
+
+
+def run(
+    job: Annotated[str, typer.Argument(help="build, ingest, retrain or drift: the same jobs as in the UI.")] = "build",
+) -> None:
+    """Launch a named Dagster job, as the UI does, and wait for it with progress. Exit code 1 if it fails."""
+    from genre_assets.orchestrate import launch_and_follow
+
+    with _run_goes_on():
+        launch_and_follow(load_settings(), job, report=say)
+
+
+def promote(
+    route: Annotated[str, typer.Argument(help="champion or fallback: the one that is to serve.")],
+    reason: Annotated[str, typer.Option(help="Why; goes into the audit table.")],
+    pin: Annotated[bool, typer.Option("--pin", help="Hold it, whatever drift says, until the next promote.")] = False,
+) -> None:
+    """Let the champion or the fallback serve, by the same job that drift uses. Every move is audited."""
+    from genre_assets.orchestrate import promote_route
+
+    with _run_goes_on():
+        promote_route(load_settings(), route, reason=reason, pin=pin, report=say)
+
+
+def history(limit: Limit = 50, as_json: AsJson = False) -> None:
+    """Print the audit table: every move of champion, fallback and route, by whom, when and why."""
+    from genre_assets import audit
+    from genre_assets.database import Database
+
+    moves = audit.history(Database(load_settings().database_url.get_secret_value()), limit=limit)
+    if as_json:
+        rows = [{**vars(move), "at": move.at.isoformat()} for move in moves]
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    table = Table("when", "what", "from", "to", "who", "why")
+    for move in moves:
+        when = move.at.strftime("%Y-%m-%d %H:%M:%S")
+        row = (when, move.subject, move.moved_from or "-", move.moved_to, move.actor, move.reason)
+        table.add_row(*map(plain, row))
+    Console().print(table)
+
+
+def rollback(
+    version: Annotated[int, typer.Argument(help="The registry version that is to be champion (or fallback).")],
+    reason: Annotated[str, typer.Option(help="Why; goes into the audit table.")],
+    fallback: Annotated[
+        bool, typer.Option("--fallback", help="Roll back the fallback instead of the champion.")
+    ] = False,
+) -> None:
+    """Go back to an earlier model version and serve it, without a rebuild. The move is audited."""
+    from genre_assets.models.registry import ModelRegistry
+    from genre_assets.models.rollback import rollback as move
+    from genre_assets.orchestrate import launch_and_follow
+
+    settings = load_settings()
+    alias: Literal["champion", "fallback"] = "fallback" if fallback else "champion"
+    registry = ModelRegistry.from_settings(settings)
+    say(move(registry, version, alias=alias, actor="person", reason=reason))
+    with _run_goes_on():
+        launch_and_follow(settings, "release", report=say)
+
+
+@contextmanager
+def _run_goes_on() -> Iterator[None]:
+    """Who stops to watch does not stop the run: say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"a run that was launched goes on; see {load_settings().dagster_url}/runs")
+        raise

@@ -1,0 +1,121 @@
+"""Predictions and what comes back from them: predict, review, backfill."""
+
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say, visible
+from genre_assets.errors import BadInput, GenreError, TransientFailure
+from genre_assets.settings import Settings, load_settings
+
+Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
+
+
+def predict(
+    paths: Paths,
+    as_json: AsJson = False,
+    wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that does not answer.")] = 5.0,
+) -> None:
+    """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed."""
+    from genre_assets.serving.client import GenreClient, collect_items
+
+    settings = load_settings()
+    failed = False
+    items = collect_items(paths)
+    _await_server(settings.triton_grpc, wait)
+    if _nothing_is_released(settings):
+        raise BadInput(NOTHING_SERVED)
+    with GenreClient(settings.triton_grpc) as client:
+        for path, prediction in client.predict_each(items):
+            failed = failed or bool(prediction.error)
+            typer.echo(
+                json.dumps({"path": path, **prediction.as_dict()}) if as_json else visible(_line(path, prediction))
+            )
+    if failed:
+        raise typer.Exit(1)
+
+
+def review(
+    table: Annotated[Path, typer.Argument(help="A CSV file: the list to fill in, or with --take the filled-in one.")],
+    take: Annotated[bool, typer.Option("--take", help="Send the labels in the file to labels/ in S3.")] = False,
+    limit: Limit = 50,
+) -> None:
+    """Write the answered clips that are worth a label (least sure, most unlike the training data), or take labels back."""
+    from genre_assets.database import Database
+    from genre_assets.serving.review import candidates, take_labels, write_list
+    from genre_assets.store import ObjectStore, s3_client
+
+    settings = load_settings()
+    store = ObjectStore(s3_client(settings))
+    if take:
+        key, count = take_labels(table, store, settings)
+        typer.echo(f"{count} labels sent as {key}")
+        return
+    listed = candidates(Database(settings.database_url.get_secret_value()), store, settings, limit=limit)
+    write_list(table, listed)
+    typer.echo(
+        f"{len(listed)} clips listed in {table}: fill in the column genre, then: genre-assets review {table} --take"
+    )
+
+
+def backfill(
+    since: Annotated[datetime | None, typer.Option(help="Windows that closed since then (UTC); default: all.")] = None,
+    pages: Annotated[bool, typer.Option("--pages", help="Also draw the Evidently page of each window.")] = False,
+) -> None:
+    """Judge past windows of answered requests again; safe to interrupt and repeat."""
+    from genre_assets.database import Database
+    from genre_assets.serving.backfill import backfill as judge_again
+    from genre_assets.store import ObjectStore, s3_client
+
+    settings = load_settings()
+    judge_again(
+        Database(settings.database_url.get_secret_value()),
+        ObjectStore(s3_client(settings)),
+        settings,
+        since=since.replace(tzinfo=UTC) if since else None,
+        pages=pages,
+        on_window=lambda judged: typer.echo(f"{judged.window.id}: {judged.level}: {judged.reason}"),
+    )
+
+
+def _await_server(address: str, seconds: float) -> None:
+    """Wait until the server has answered once, whatever it says; say at once if it does not.
+
+    Raises `TransientFailure` after so many seconds.
+    """
+    from genre_assets.serving.client import answers
+
+    end = time.monotonic() + seconds
+    said = False
+    while not answers(address, timeout=min(1.0, max(0.1, end - time.monotonic()))):
+        if time.monotonic() >= end:
+            raise TransientFailure(
+                f"nothing answers at {address} (GENRE_TRITON_GRPC); tried for {seconds:g} s (option --wait). "
+                "Start the services with: genre-assets up; see what is wrong with: genre-assets status"
+            )
+        if not said:
+            say(f"nothing answers at {address} yet; trying for {seconds:g} s")
+            said = True
+        time.sleep(0.2)
+
+
+def _nothing_is_released(settings: Settings) -> bool:
+    """Whether the server is up and has no model at all: waiting for one would not help."""
+    from genre_assets.serving.control import TritonControl
+
+    control = TritonControl.from_settings(settings)
+    try:
+        return not control.ready() and control.index() == []
+    except GenreError:
+        return False  # the client knows better what is wrong, and tries again
+
+
+def _line(path: str, prediction: Any) -> str:
+    if prediction.error:
+        return f"{path}: error: {prediction.error}"
+    sure = max(prediction.probabilities.values())
+    return f"{path}: {prediction.label} ({sure:.0%}, {prediction.model} version {prediction.version})"

@@ -1,0 +1,40 @@
+"""The local services: up, down, and the demo that does everything on them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genre_assets.cli.base import say
+from genre_assets.cli.status import print_status
+from genre_assets.settings import load_settings
+
+
+def up() -> None:
+    """Start the local services (S3, PostgreSQL, MLflow, Triton, Dagster) and wait until each is healthy.
+
+    State lives in $GENRE_HOME (default .genre). Every GENRE_* variable set now is kept there for later commands.
+    GENRE_PORT_OFFSET=100 GENRE_HOME=.genre2 genre-assets up starts a second stack beside the first.
+    """
+    from genre_assets.stack import local
+
+    settings = local.up(report=say)
+    print_status(local.status(settings), settings)
+
+
+def down() -> None:
+    """Stop the local services and leave no process, port or shared-memory file. Data stays in $GENRE_HOME."""
+    from genre_assets.stack import local
+
+    local.down(load_settings(), report=say)
+
+
+def demo(
+    audio: Annotated[
+        Path | None, typer.Option(help="Folder of your own audio; default: synthetic sample music.")
+    ] = None,
+) -> None:
+    """Run the main job: audio to a live ensemble, drift to the fallback, clean audio back to the champion."""
+    from genre_assets.demo.story import tell
+
+    tell(audio)
