@@ -18,14 +18,18 @@ from genre_assets.errors import BadInput
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1, le=10**9)]
+Days = Annotated[int, Field(ge=1, le=36_500)]
+Hours = Annotated[float, Field(ge=0, le=1e6)]
+Seconds = Annotated[float, Field(gt=0, le=1e9)]  # dates some decades from now can still be reckoned
 
 
 class Settings(BaseSettings):
     """All settings; see `deploy/.env.example` for what each does. Raises `BadInput` through `load_settings`."""
 
-    model_config = SettingsConfigDict(env_prefix="GENRE_", frozen=True, extra="ignore", env_file_encoding="utf-8")
+    model_config = SettingsConfigDict(
+        env_prefix="GENRE_", frozen=True, extra="ignore", env_file_encoding="utf-8", allow_inf_nan=False
+    )
 
     # Where state lives on this machine (data of the local services, logs, unpacked environments).
     home: Path = Path(".genre")
@@ -93,9 +97,9 @@ class Settings(BaseSettings):
     retrain_min_new_clips: Count = 10
     retrain_cooldown_seconds: Seconds = 900.0
     # Retrain when the last training set is older than this many hours; 0 is never.
-    retrain_every_hours: Annotated[float, Field(ge=0)] = 0.0
+    retrain_every_hours: Hours = 0.0
     # Retrain when the fallback has served for this many hours without a break; 0 is never.
-    retrain_drift_hours: Annotated[float, Field(ge=0)] = 24.0
+    retrain_drift_hours: Hours = 24.0
     # Ready feature tables instead of audio: files or s3:// addresses separated by commas, each `path` or `split=path`.
     feature_tables: str = ""
     # Fallback: how many held-out clips are perturbed to judge robustness; 0 perturbs features instead of audio.
@@ -113,7 +117,7 @@ class Settings(BaseSettings):
     # Size of the prediction log's spool on disk; beyond it the oldest rows are dropped and counted.
     spool_max_mb: Seconds = 256.0
     # Days that the prediction log is kept in the database.
-    prediction_retention_days: Count = 90
+    prediction_retention_days: Days = 90
     # Releases kept on disk and in the bucket beside the live one.
     releases_kept: Annotated[int, Field(ge=0)] = 5
 
@@ -125,7 +129,7 @@ class Settings(BaseSettings):
     bad_windows: Count = 2
     of_windows: Count = 3
     clean_windows: Count = 3
-    min_dwell_seconds: Annotated[float, Field(ge=0)] = 300.0
+    min_dwell_seconds: Annotated[float, Field(ge=0, le=1e9)] = 300.0
 
     # Alerts: Apprise URLs, separated by spaces; a plain webhook takes the JSON as it is.
     alert_urls: SecretStr = SecretStr("")

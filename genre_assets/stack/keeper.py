@@ -1,7 +1,6 @@
 """One thread that keeps one service alive: start, wait for health, tend, restart with back-off, stop."""
 
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -10,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from genre_assets.errors import GenreError
-from genre_assets.stack.processes import MARKER, end_session
+from genre_assets.stack.processes import MARKER, dies_with_parent, end_session
 from genre_assets.stack.service import Health, Service, check_port_free
 
 State = Literal["waiting", "starting", "healthy", "unhealthy", "restarting", "failed", "stopped"]
@@ -90,7 +89,7 @@ class Keeper(threading.Thread):
         environment = {**os.environ, **self.service.environment(), MARKER: str(self.service.settings.home)}
         with log.open("ab") as output:
             return subprocess.Popen(
-                [*_dies_with_parent(), *self.service.command()],
+                [*dies_with_parent(), *self.service.command()],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -132,9 +131,3 @@ class Keeper(threading.Thread):
         if new != self.standing:
             self.standing = new
             self.changed()
-
-
-def _dies_with_parent() -> list[str]:
-    """Prefix that makes the kernel stop the child when the supervisor is killed."""
-    setpriv = shutil.which("setpriv")
-    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []

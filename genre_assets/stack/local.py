@@ -44,7 +44,7 @@ def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) 
         settings.home.mkdir(parents=True, exist_ok=True)
         unfinished = file.with_suffix(".new")
         unfinished.touch(mode=0o600)
-        unfinished.write_text("".join(f"{name}={value}\n" for name, value in sorted(values.items())))
+        unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))
         unfinished.replace(file)
     return load_settings(settings.home)
 
@@ -176,9 +176,17 @@ def _remove_leftovers(settings: Settings) -> None:
 
 
 def _read_env(file: Path) -> dict[str, str]:
-    if not file.exists():
-        return {}
-    return dict(line.split("=", 1) for line in file.read_text().splitlines() if "=" in line)
+    """What the settings themselves read in the file."""
+    from dotenv import dotenv_values
+
+    return {name: value or "" for name, value in dotenv_values(file, encoding="utf-8").items()}
+
+
+def _env_line(name: str, value: str) -> str:
+    """One assignment, by python-dotenv's rules, that reads back as the same value whatever is in it."""
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    # It puts in variables between any quotes, and has no escape for them: an unset one with a default stands for "$".
+    return f"{name}='{quoted.replace('${', '${GENRE_DOLLAR_SIGN:-$}{')}'\n"
 
 
 def _secrets() -> dict[str, str]:

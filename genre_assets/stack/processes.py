@@ -1,6 +1,7 @@
 """Ending processes so that none is left: a service's whole session, and strays of a killed supervisor."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -10,6 +11,12 @@ import psutil
 
 # Every process of a stack carries this variable with the stack's folder as its value.
 MARKER = "GENRE_STACK"
+
+
+def dies_with_parent() -> list[str]:
+    """Prefix of a command that makes the kernel stop the process when the one that started it is killed."""
+    setpriv = shutil.which("setpriv")
+    return [setpriv, "--pdeathsig", "TERM"] if setpriv else []
 
 
 def end_session(process: "subprocess.Popen[bytes]", stop_signal: signal.Signals, timeout: float) -> None:

@@ -9,6 +9,7 @@ from genre_assets.serving.protocol import ENSEMBLE
 from genre_assets.settings import Settings
 from genre_assets.stack import triton_binary
 from genre_assets.stack.service import Health, Service
+from genre_assets.stack.triton_leftovers import remove_orphans, remove_shared_memory
 from genre_assets.stack.triton_watchdog import Watchdog
 
 
@@ -74,13 +75,15 @@ class Triton(Service):
         return Health(healthy=True)
 
     def tend(self, pid: int) -> None:
-        """Revive dead stubs."""
+        """Hide the token from other users, revive dead stubs."""
+        triton_binary.hide_token(pid, self.settings.triton_admin_token.get_secret_value())
         if is_released(self.settings.repository):
             self._watchdog.revive(pid)
 
     def cleanup(self) -> None:
-        """Remove shared memory that a killed server left."""
-        triton_binary.remove_shared_memory(self.settings.triton_http_port)
+        """Remove what a killed server left outside the state folder."""
+        remove_shared_memory(self.settings.triton_http_port)
+        remove_orphans()
 
     @cached_property
     def _watchdog(self) -> Watchdog:

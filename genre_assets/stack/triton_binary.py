@@ -4,6 +4,7 @@ The wheel's Python is not imported (it wants numpy<2 and takes two seconds); its
 """
 
 import importlib.util
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from genre_assets.errors import PermanentFailure
 from genre_assets.serving.protocol import ADMIN_HEADER
+from genre_assets.stack.triton_leftovers import shm_prefix
 
 TRITON_RELEASE = "24.10"  # the container image with the same server and the same python backend
 TRITON_VERSION = "2.51.0"
@@ -71,11 +73,6 @@ def stage_backends(folder: Path) -> Path:
     return folder
 
 
-def shm_prefix(http_port: int) -> str:
-    """Start of the names of a server's files in /dev/shm."""
-    return f"genre_{http_port}_"
-
-
 def command(repository: Path, backends: Path, listen: Listen, *, token: str, load: tuple[str, ...]) -> list[str]:
     """Command line of a server on the CPU, on explicit model control, with its administration behind a token."""
     restricted = f"model-repository,shared-memory,trace,logging:{ADMIN_HEADER}={token}"
@@ -86,6 +83,7 @@ def command(repository: Path, backends: Path, listen: Listen, *, token: str, loa
         f"--http-address={listen.host}", f"--http-port={listen.http}",
         f"--grpc-address={listen.host}", f"--grpc-port={listen.grpc}",
         f"--metrics-address={listen.host}", f"--metrics-port={listen.metrics}",
+        "--allow-sagemaker=false", "--allow-vertex-ai=false",
         "--model-control-mode=explicit", *[f"--load-model={model}" for model in load],
         "--disable-auto-complete-config", "--strict-readiness=false", "--exit-on-error=false",
         f"--exit-timeout-secs={EXIT_SECONDS}",
@@ -101,7 +99,22 @@ def environment() -> dict[str, str]:
     return {"LD_LIBRARY_PATH": str(libraries()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
-def remove_shared_memory(http_port: int) -> None:
-    """Remove what a killed server leaves in /dev/shm."""
-    for path in Path("/dev/shm").glob(f"{shm_prefix(http_port)}*"):  # noqa: S108  # Triton's own choice
-        path.unlink(missing_ok=True)
+def hide_token(pid: int, token: str) -> bool:
+    """Write over the token in the command line of a running server; returns whether it stood there.
+
+    The server takes the token as an argument and nowhere else, and every user may read the arguments of every process.
+    It has its own copy once it answers. In its first second the token can still be read.
+    """
+    process = Path(f"/proc/{pid}")
+    try:
+        arguments = process.joinpath("cmdline").read_bytes()
+        if not token or token.encode() not in arguments:
+            return False
+        start = int(process.joinpath("stat").read_text().rpartition(")")[2].split()[45])  # arg_start, see proc(5)
+        with process.joinpath("mem").open("r+b", buffering=0) as memory:
+            for found in re.finditer(re.escape(token.encode()), arguments):
+                memory.seek(start + found.start())
+                memory.write(b"*" * len(token))
+    except (OSError, ValueError, OverflowError):
+        return False  # it has ended, or the kernel does not let its parent write
+    return True

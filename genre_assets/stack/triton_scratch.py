@@ -1,9 +1,11 @@
 """A Triton of its own for a moment: for the parity gate, tests and benchmarks.
 
-On free ports and in a temporary state folder; it sees neither the stack's settings nor its prediction log.
+On free ports, in a temporary state folder, with a token of its own; it sees neither the stack's settings nor its
+prediction log. The kernel ends it with the process that started it, and `genre-assets down` finds it.
 """
 
 import os
+import secrets
 import socket
 import subprocess
 import tempfile
@@ -16,8 +18,9 @@ from pathlib import Path
 from genre_assets.errors import PermanentFailure
 from genre_assets.serving.control import TritonControl
 from genre_assets.stack import triton_binary
+from genre_assets.stack.processes import MARKER, dies_with_parent
+from genre_assets.stack.triton_leftovers import SCRATCH, remove_orphans, remove_shared_memory
 
-TOKEN = "scratch"  # noqa: S105  # loopback, for seconds, nothing of worth behind it
 START_SECONDS = 60.0
 
 
@@ -50,17 +53,19 @@ def scratch_triton(
     """
     http, grpc, metrics = ports or _free_ports()
     listen = triton_binary.Listen("127.0.0.1", http, grpc, metrics)
-    with tempfile.TemporaryDirectory(prefix="genre-triton-") as folder:
+    token = secrets.token_urlsafe(24)
+    remove_orphans()
+    with tempfile.TemporaryDirectory(prefix=f"{SCRATCH}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
         home = Path(folder)
         log = home / "triton.log"
         command = triton_binary.command(
-            repository, triton_binary.stage_backends(home / "backends"), listen, token=TOKEN, load=(model,)
+            repository, triton_binary.stage_backends(home / "backends"), listen, token=token, load=(model,)
         )
-        outside = {name: value for name, value in os.environ.items() if not name.startswith("GENRE_")}
+        outside = {name: value for name, value in os.environ.items() if name == MARKER or not name.startswith("GENRE_")}
         environment = {**outside, **triton_binary.environment(), "GENRE_HOME": folder, **(variables or {})}
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                [*dies_with_parent(), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -69,12 +74,13 @@ def scratch_triton(
                 start_new_session=True,
             )
         try:
-            control = TritonControl(f"127.0.0.1:{http}", TOKEN)
+            control = TritonControl(f"127.0.0.1:{http}", token)
             _wait(process, control, model, log, start_seconds)
+            triton_binary.hide_token(process.pid, token)
             yield Scratch(control, listen, process.pid)
         finally:
             _stop(process)
-            triton_binary.remove_shared_memory(http)
+            remove_shared_memory(http)
 
 
 def _wait(process: "subprocess.Popen[bytes]", control: TritonControl, model: str, log: Path, seconds: float) -> None:

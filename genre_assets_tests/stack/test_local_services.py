@@ -1,6 +1,7 @@
 """The real PostgreSQL and S3 under the keeper."""
 
 import stat
+import subprocess
 from pathlib import Path
 
 import psycopg2
@@ -86,3 +87,58 @@ def test_what_was_set_when_the_stack_came_up_holds_for_later_commands(
     monkeypatch.delenv("GENRE_WINDOW_SIZE")
     settings = load_settings(tmp_path)
     assert (settings.window_size, settings.trials_xgboost) == (77, 3)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "a # b",
+        "it's",
+        'say "x"',
+        " spaces ",
+        "$HOME ${HOME} ${x:-y}",
+        "back\\slash\\n",
+        "two\nlines",
+        "a=b",
+        "ü ☃",
+        "#",
+        "''",
+    ],
+)
+def test_a_setting_is_kept_as_it_was_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("GENRE_ALERT_URLS", value)
+    configure(tmp_path)
+    monkeypatch.delenv("GENRE_ALERT_URLS")
+    assert load_settings(tmp_path).alert_urls.get_secret_value() == value
+    assert configure(tmp_path).alert_urls.get_secret_value() == value  # and a second writing changes nothing
+
+
+def test_a_file_of_the_first_version_is_read_as_before(tmp_path: Path) -> None:
+    (tmp_path / "stack.env").write_text("GENRE_S3_SECRET_KEY=abc-_1\nGENRE_WINDOW_SIZE=99\nGENRE_FEATURE_TABLES=\n")
+    settings = configure(tmp_path)
+    assert (settings.s3_secret_key.get_secret_value(), settings.window_size, settings.feature_tables) == (
+        "abc-_1",
+        99,
+        "",
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("GENRE_WINDOW_MAX_SECONDS", "inf"),
+        ("GENRE_FALSE_ALARM_RATE", "nan"),
+        ("GENRE_GATE_MARGIN", "-inf"),
+        ("GENRE_PREDICTION_RETENTION_DAYS", "800000"),
+        ("GENRE_RETRAIN_EVERY_HOURS", "1e300"),
+        ("GENRE_MIN_DWELL_SECONDS", "1e18"),
+    ],
+)
+def test_an_absurd_number_stops_the_command_and_is_named(tmp_path: Path, name: str, value: str) -> None:
+    from genre_assets_tests.live import COMMAND, environment
+
+    outside = {**environment(tmp_path), name: value}
+    done = subprocess.run([COMMAND, "up"], capture_output=True, text=True, env=outside, timeout=60)
+    assert done.returncode == 1
+    assert f"{name}='{value}'" in done.stderr.replace("\n", "")
+    assert "Traceback" not in done.stderr
