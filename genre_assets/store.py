@@ -31,7 +31,9 @@ class ObjectInfo:
     last_modified: datetime
 
 
-def s3_client(settings: Settings) -> "S3Client":
+def s3_client(
+    settings: Settings, *, connect_seconds: float = 5, read_seconds: float = 60, attempts: int = 4
+) -> "S3Client":
     """A boto3 client with the settings that rclone, MinIO, LocalStack and AWS all accept.
 
     Without a secret key boto3 looks for credentials itself: environment, profile, role of the machine.
@@ -51,10 +53,10 @@ def s3_client(settings: Settings) -> "S3Client":
             s3={"addressing_style": "path"},
             request_checksum_calculation="when_required",
             response_checksum_validation="when_required",
-            retries={"max_attempts": 4, "mode": "standard"},
+            retries={"max_attempts": attempts, "mode": "standard"},
             max_pool_connections=32,
-            connect_timeout=5,
-            read_timeout=60,
+            connect_timeout=connect_seconds,
+            read_timeout=read_seconds,
         ),
     )
 
@@ -80,6 +82,11 @@ class ObjectStore:
                 present = {b["Name"] for b in self.client.list_buckets()["Buckets"]}
                 if bucket not in present:
                     self.client.create_bucket(Bucket=bucket)
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Whether the bucket is there."""
+        with _translated(f"bucket {bucket}"):
+            return bucket in {b["Name"] for b in self.client.list_buckets()["Buckets"]}
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every object under `prefix`, in key order; folders' marker objects (keys ending in `/`) are left out."""

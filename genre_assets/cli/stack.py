@@ -19,7 +19,7 @@ def up() -> None:
     from genre_assets.stack import local
 
     settings = local.up(report=say)
-    print_status(local.status(settings), settings)
+    print_status(local.status(settings))
 
 
 def down() -> None:

@@ -9,7 +9,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from genre_assets.errors import PermanentFailure, TransientFailure
-from genre_assets.serving.protocol import ADMIN_HEADER, ENSEMBLE, PREDICTOR
+from genre_assets.serving.protocol import ADMIN_HEADER, AUDIO, ENSEMBLE, ERROR, LABEL, PREDICTOR, PROBE
 from genre_assets.settings import Settings
 
 
@@ -37,6 +37,28 @@ class TritonControl:
     def ready(self, model: str = ENSEMBLE) -> bool:
         """Whether the model takes requests; the server-wide endpoint turns false while an old version unloads."""
         return self._is_ok(f"/v2/models/{model}/ready")
+
+    def probe(self, clip: bytes, *, timeout: float = 8.0) -> str:
+        """Ask the ensemble one clip (the bytes of a file), as a probe that is in no log; returns the answer's label.
+
+        Raises `PermanentFailure` if the item has an error or the server refuses, `TransientFailure` if it is silent.
+        """
+        content = len(clip).to_bytes(4, "little") + clip
+        asked = {
+            "id": f"{PROBE}light",
+            "inputs": [
+                {"name": AUDIO, "shape": [1, 1], "datatype": "BYTES", "parameters": {"binary_data_size": len(content)}}
+            ],
+            "outputs": [{"name": name, "parameters": {"binary_data": False}} for name in (LABEL, ERROR)],
+        }
+        head = json.dumps(asked).encode()
+        headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+        path = f"{self.url}/v2/models/{ENSEMBLE}/infer"
+        answer = self._send(Request(path, head + content, headers, method="POST"), timeout)  # noqa: S310
+        given = {output["name"]: output["data"][0] for output in answer["outputs"]}
+        if given[ERROR]:
+            raise PermanentFailure(f"{ENSEMBLE} answers a known clip with an error: {given[ERROR]}")
+        return str(given[LABEL])
 
     def load(self, model: str) -> None:
         """Load the model, or load it again if its files have changed; returns when it serves."""
@@ -90,9 +112,9 @@ class TritonControl:
         headers = {"Content-Type": "application/json", ADMIN_HEADER: self._token}
         return self._send(Request(f"{self.url}{path}", b"{}", headers, method="POST"))  # noqa: S310
 
-    def _send(self, request: Request) -> Any:
+    def _send(self, request: Request, timeout: float | None = None) -> Any:
         try:
-            with urlopen(request, timeout=self._timeout) as answer:  # noqa: S310
+            with urlopen(request, timeout=timeout or self._timeout) as answer:  # noqa: S310
                 body = answer.read()
         except HTTPError as error:
             raise PermanentFailure(f"Triton at {self.url} refused {request.selector}: {_said(error)}") from error

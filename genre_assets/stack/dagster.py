@@ -3,9 +3,16 @@
 import shutil
 import socket
 import sys
+import time
 from pathlib import Path
 
+import psutil
+
+from genre_assets.errors import TransientFailure
+from genre_assets.settings import Settings
 from genre_assets.stack.service import PROJECT_ROOT, Health, Service, http_health
+
+CHILDLESS_SECONDS = 3.0  # it is without one for a moment when the code is loaded again
 
 
 class _DagsterProcess(Service):
@@ -42,6 +49,11 @@ class DagsterCode(_DagsterProcess):
     """Serves the definitions and starts the runs."""
 
     name = "dagster-code"
+    wrong_seconds = 60.0  # it is asked through the webserver, which has to notice a restart first
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(settings)
+        self._childless_since: float | None = None
 
     @property
     def ports(self) -> dict[str, int]:
@@ -56,18 +68,33 @@ class DagsterCode(_DagsterProcess):
         ]  # fmt: skip
 
     def health(self) -> Health:
-        """Healthy when the port takes connections (the webserver's health covers what it serves)."""
+        """Healthy when it makes the plan of a run, asked through the webserver; by its port while that is not up."""
+        from genre_assets.stack.graphql import launch_problem
+
         try:
             socket.create_connection((self.settings.host, self.settings.dagster_code_port), timeout=2).close()
         except OSError as error:
             return Health(healthy=False, why=f"port {self.settings.dagster_code_port}: {error}")
-        return Health(healthy=True)
+        problem = launch_problem(f"http://{self.settings.host}:{self.settings.dagster_port}")
+        return Health(healthy=problem is None, why=problem or "")
+
+    def tend(self, pid: int) -> None:
+        """Restart it when the child is gone that holds the definitions: it starts no other by itself."""
+        now = time.monotonic()
+        if _has_child(pid, "api grpc"):
+            self._childless_since = None
+            return
+        self._childless_since = self._childless_since or now
+        if now - self._childless_since > CHILDLESS_SECONDS:
+            self._childless_since = None
+            raise TransientFailure("its child, which holds the definitions, is gone")
 
 
 class DagsterWeb(_DagsterProcess):
     """The UI."""
 
     name = "dagster"
+    wrong_seconds = 90.0  # a restart of it cannot help while the code server is away, and must not come between
     needs = ("dagster-code",)
 
     @property
@@ -99,6 +126,7 @@ class DagsterDaemon(_DagsterProcess):
     """Sensors, automation and the run queue."""
 
     name = "dagster-daemon"
+    wrong_seconds = 90.0
     needs = ("dagster",)
 
     def command(self) -> list[str]:
@@ -106,11 +134,19 @@ class DagsterDaemon(_DagsterProcess):
         return [_script("dagster-daemon"), "run", *self.workspace()]
 
     def health(self) -> Health:
-        """Healthy when every daemon beats."""
-        from genre_assets.stack.graphql import daemon_problem
+        """Healthy when every daemon beats and every sensor that is on has ticked lately."""
+        from genre_assets.stack.graphql import daemon_problem, sensor_problem
 
-        problem = daemon_problem(f"http://{self.settings.host}:{self.settings.dagster_port}")
+        url = f"http://{self.settings.host}:{self.settings.dagster_port}"
+        problem = daemon_problem(url) or sensor_problem(url)
         return Health(healthy=problem is None, why=problem or "")
+
+
+def _has_child(pid: int, words: str) -> bool:
+    try:
+        return any(words in " ".join(child.cmdline()) for child in psutil.Process(pid).children(recursive=True))
+    except psutil.Error:
+        return True  # it has just ended, which the keeper sees by itself
 
 
 def _script(name: str) -> str:

@@ -16,6 +16,8 @@ from genre_assets.errors import PermanentFailure, TransientFailure
 LOCATION = "genre_assets"
 REPOSITORY = "__repository__"
 DO_NOT_LOAD = "the definitions do not load"
+# In the error of a location whose code server is away, not wrong.
+_UNREACHABLE = ("DagsterUserCodeUnreachableError", "Could not reach user code server", "StatusCode.UNAVAILABLE")
 FINISHED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
 
 
@@ -56,7 +58,10 @@ def code_location_problem(url: str) -> str | None:
         if entry["loadStatus"] != "LOADED" or loaded is None:
             return "the definitions are loading"
         if loaded["__typename"] == "PythonError":
-            return f"{DO_NOT_LOAD}: {loaded['message'].strip()}"
+            said = loaded["message"].strip()
+            if any(word in said for word in _UNREACHABLE):
+                return f"the code server does not answer: {said[:300]}"
+            return f"{DO_NOT_LOAD}: {said}"
     return None if entries else "the workspace is empty"
 
 
@@ -69,6 +74,45 @@ def daemon_problem(url: str) -> str | None:
         return str(error)
     away = [status["daemonType"] for status in statuses if status["required"] and not status["healthy"]]
     return f"no heartbeat yet from: {', '.join(away)}" if away else None
+
+
+def launch_problem(url: str) -> str | None:
+    """Why no run could be launched, or None: asks for the plan of one, which the code location makes.
+
+    A webserver that is away, and definitions that do not load, are no fault of the code server: None.
+    """
+    text = """query($job: PipelineSelector!) {executionPlanOrError(pipeline: $job, mode: "default") {
+        __typename ... on PythonError {message}}}"""
+    job = {"pipelineName": "promote", "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
+    try:
+        plan = query(url, text, {"job": job}, timeout=10)["executionPlanOrError"]
+    except TransientFailure:
+        return None
+    except PermanentFailure as error:
+        return str(error)
+    if plan["__typename"] == "PythonError":
+        return f"no run could be launched: {plan['message'].strip()[:300]}"
+    return None
+
+
+def sensor_problem(url: str, now: float | None = None) -> str | None:
+    """Which sensors that are on have not ticked within three of their intervals (and a minute), or None."""
+    text = """query($r: RepositorySelector!) {sensorsOrError(repositorySelector: $r) {... on Sensors {results {
+        name minIntervalSeconds sensorState {status ticks(limit: 1) {timestamp}}}}}}"""
+    where = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
+    try:
+        sensors = query(url, text, {"r": where}, timeout=10)["sensorsOrError"].get("results", [])
+    except (TransientFailure, PermanentFailure) as error:
+        return str(error)
+    now = now or time.time()
+    late = [
+        sensor["name"]
+        for sensor in sensors
+        if sensor["sensorState"]["status"] == "RUNNING"
+        for tick in sensor["sensorState"]["ticks"]
+        if now - tick["timestamp"] > max(60.0, 3 * sensor["minIntervalSeconds"])
+    ]
+    return f"automation stands still: no tick lately of {', '.join(sorted(late))}" if late else None
 
 
 def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config: dict[str, Any] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""One thread that keeps one service alive: start, wait for health, tend, restart with back-off, stop."""
+"""One thread that keeps one service alive: start, wait for health, tend, restart when dead, hung or wrong, stop."""
 
 import os
 import subprocess
@@ -9,23 +9,29 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from genre_assets.errors import GenreError
-from genre_assets.stack.processes import MARKER, dies_with_parent, end_session
+from genre_assets.stack.lights import Light
+from genre_assets.stack.processes import MARKER, dies_with_parent, end_session, stopped_members
 from genre_assets.stack.service import Health, Service, check_port_free
 
-State = Literal["waiting", "starting", "healthy", "unhealthy", "restarting", "failed", "stopped"]
+State = Literal["waiting", "starting", "healthy", "unhealthy", "unknown", "restarting", "failed", "stopped"]
 
 STARTS_BEFORE_GIVING_UP = 4  # a service that never became healthy; one that once was is restarted for ever
 LONGEST_PAUSE = 30.0
+CALM_SECONDS = 300.0  # after so long without a restart the pauses begin small again
+STOPPED_SECONDS = 3.0  # a process that something stopped (SIGSTOP) for longer is as good as dead
+LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class Standing:
-    """Where a service stands, for the state file."""
+    """Where a service stands, for the state file. `checked_at` is in seconds since 1970."""
 
     state: State = "waiting"
     why: str = ""
     pid: int | None = None
     restarts: int = 0
+    last_restart: str = ""  # why it was restarted last
+    checked_at: float = 0.0
 
 
 class Keeper(threading.Thread):
@@ -44,9 +50,10 @@ class Keeper(threading.Thread):
         """Until told to end: wait for what the service needs, then start and watch it again and again."""
         while not self.ending.is_set() and not all(self.ready(need) for need in self.service.needs):
             self.ending.wait(0.1)
-        starts = 0
+        starts, recent = 0, 0
         while not self.ending.is_set():
             starts += 1
+            began = time.monotonic()
             reason = self._one_life()
             if self.ending.is_set():
                 break
@@ -54,9 +61,10 @@ class Keeper(threading.Thread):
                 self._set(state="failed", why=reason, pid=None)
                 self.ending.wait()
                 break
-            pause = min(LONGEST_PAUSE, 0.5 * 2 ** min(starts, 8)) if not self.was_healthy else 1.0
-            self._set(state="restarting", why=reason, pid=None, restarts=self.standing.restarts + 1)
-            self.ending.wait(pause)
+            recent = 1 if time.monotonic() - began > CALM_SECONDS else recent + 1
+            restarts = self.standing.restarts + 1
+            self._set(state="restarting", why=reason, pid=None, restarts=restarts, last_restart=reason)
+            self.ending.wait(min(LONGEST_PAUSE, 0.25 * 2 ** min(recent, 8)))
         self._set(state="stopped", pid=None)
 
     def end(self) -> None:
@@ -64,7 +72,7 @@ class Keeper(threading.Thread):
         self.ending.set()
 
     def _one_life(self) -> str:
-        """Start the process and stay with it until it is gone; returns why it ended."""
+        """Start the process and stay with it until it is gone, hung or wrong for too long; returns why it ended."""
         self._set(state="starting", why="")
         try:
             self.service.cleanup()
@@ -75,11 +83,13 @@ class Keeper(threading.Thread):
         except (GenreError, OSError) as error:
             return str(error)
         self._set(pid=process.pid)
+        light = Light(self.service.health, interval=self.service.light_seconds, deadline=self.service.light_deadline)
         try:
-            return self._watch(process)
+            return self._watch(process, light)
         except GenreError as error:
             return str(error)
         finally:
+            light.end()
             end_session(process, self.service.stop_signal, self.service.stop_timeout)
             self.service.cleanup()
 
@@ -98,36 +108,52 @@ class Keeper(threading.Thread):
                 start_new_session=True,
             )
 
-    def _watch(self, process: "subprocess.Popen[bytes]") -> str:
-        deadline = time.monotonic() + self.service.start_timeout
-        next_look = 0.0
-        healthy_now = False
+    def _watch(self, process: "subprocess.Popen[bytes]", light: Light) -> str:
+        began = time.monotonic()
+        right_at = began  # when it was last seen to be right in this life
+        well = False  # whether it was, in this life
+        stopped_since: float | None = None
         while not self.ending.is_set():
+            now = time.monotonic()
             if process.poll() is not None:
                 return f"the process ended with {process.returncode}; see {self.service.log}"
-            if time.monotonic() >= next_look:
-                health = self.service.health()
-                if health.healthy and not healthy_now and not self.was_healthy:
-                    self.service.started()
-                healthy_now = health.healthy
-                self._show(health)
-                if not self.was_healthy and time.monotonic() > deadline:
-                    return f"not healthy after {self.service.start_timeout:.0f} s: {health.why}; see {self.service.log}"
-                next_look = time.monotonic() + (5.0 if healthy_now else 0.25)
-            if healthy_now:
+            seen = light.seen()
+            if seen is not None:
+                if seen.health.healthy:
+                    if not self.was_healthy:
+                        self.service.started()
+                    well, right_at = True, now
+                self._show(seen.health)
+            patience = self.service.wrong_seconds if well else self.service.start_timeout
+            if now - right_at > patience:
+                why = seen.health.why if seen else "it never answered"
+                return f"not healthy for {now - right_at:.0f} s: {why}; see {self.service.log}"
+            if well:
+                stopped = stopped_members(process.pid)
+                stopped_since = (stopped_since or now) if stopped else None
+                if (
+                    stopped_since is not None
+                    and now - stopped_since > STOPPED_SECONDS
+                    and self.service.tend_stopped(stopped)
+                ):
+                    return f"process {stopped[0]} was stopped and did not go on"
                 self.service.tend(process.pid)
-            self.ending.wait(1.0 if healthy_now else 0.1)
+            self.ending.wait(LOOK_SECONDS if well else 0.1)
         return "stopped"
 
     def _show(self, health: Health) -> None:
         if health.healthy:
             self.was_healthy = True
-            self._set(state="healthy", why="")
+            self._set(state="healthy", why=health.why)
+        elif self.was_healthy:
+            self._set(state="unhealthy" if health.known else "unknown", why=health.why)
         else:
-            self._set(state="unhealthy" if self.was_healthy else "starting", why=health.why)
+            self._set(state="starting", why=health.why)
 
     def _set(self, **changes: object) -> None:
-        new = replace(self.standing, **changes)  # type: ignore[arg-type]
-        if new != self.standing:
+        new = replace(self.standing, **changes, checked_at=time.time())  # type: ignore[arg-type]
+        # The time alone is written every few seconds, so that readers know how old the rest is.
+        told = replace(new, checked_at=self.standing.checked_at) != self.standing
+        if told or new.checked_at - self.standing.checked_at > self.service.light_seconds:
             self.standing = new
             self.changed()

@@ -13,19 +13,34 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genre_assets.errors import PermanentFailure
+from genre_assets.errors import BadInput, PermanentFailure
+from genre_assets.serving.control import TritonControl
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.graphql import DO_NOT_LOAD
+from genre_assets.stack.lights import ask_all
 from genre_assets.stack.postgres import DATABASES, SUPERUSER
 from genre_assets.stack.processes import MARKER, kill, strays, wait_until_gone
-from genre_assets.stack.service import check_port_free
+from genre_assets.stack.service import Health, check_port_free
 from genre_assets.stack.services import services
 from genre_assets.stack.supervisor import lock_file, state_file
 
 Report = Callable[[str], None]
+STATUS_SECONDS = 1.5  # for the services' answers, with two seconds for the command
+FRESH_SECONDS = 20.0  # so old may be what the supervisor saw
+SUPERVISOR_SECONDS = 10.0  # for the supervisor to come up
+ROUTE = "route"
+
+
+@dataclass(frozen=True)
+class Status:
+    """The services by name, and the route that serves (None if none does, or it cannot be told)."""
+
+    services: dict[str, dict[str, Any]]
+    route: str | None
 
 
 def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) -> Settings:
@@ -67,6 +82,7 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
         for service in services(settings):
             for setting, port in service.ports.items():
                 check_port_free(settings.host, port, setting)
+        state_file(settings.home).unlink(missing_ok=True)  # a killed supervisor's, which says what was
         _spawn_supervisor(settings)
     _wait_for_health(settings, report)
     return settings
@@ -86,39 +102,65 @@ def down(settings: Settings, *, report: Report = print) -> None:
     state_file(settings.home).unlink(missing_ok=True)
 
 
-def status(settings: Settings) -> dict[str, dict[str, Any]]:
-    """Each service's own answer, address and, if the supervisor knows more, why it is not healthy."""
-    known = _state(settings.home).get("services", {})
-    found: dict[str, dict[str, Any]] = {}
-    for service in services(settings):
-        health = service.health()
-        standing = known.get(service.name, {})
-        entry: dict[str, Any] = {"healthy": health.healthy, **service.addresses()}
-        why = health.why if standing.get("state") != "failed" else standing["why"]
-        if not health.healthy:
+def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
+    """Each service's own answer, or, where it takes too long, the supervisor's last one; else unknown.
+
+    Answers within `seconds` whatever hangs.
+    """
+    known = services(settings)
+    control = TritonControl(settings.triton_http, timeout=seconds)
+    questions: dict[str, Callable[[], Health]] = {service.name: service.health for service in known}
+    answers = ask_all({**questions, ROUTE: lambda: Health(True, control.route() or "")}, seconds)
+    kept = supervisor_pid(settings.home) is not None
+    state = _state(settings.home).get("services", {}) if kept else {}
+    found = {}
+    for service in known:
+        standing = state.get(service.name, {})
+        health = answers[service.name]
+        if not health.known:
+            health = _as_last_seen(standing)
+        why = standing["why"] if standing.get("state") == "failed" else health.why
+        if not health.healthy and not kept:
+            why = f"{why}; no supervisor runs: genre-assets up"
+        light = "healthy" if health.healthy else "unhealthy" if health.known else "unknown"
+        entry: dict[str, Any] = {"healthy": health.healthy, "light": light, **service.addresses()}
+        if why:
             entry["why"] = why
         entry["restarts"] = standing.get("restarts", 0)
+        if standing.get("last_restart"):
+            entry["last_restart"] = standing["last_restart"]
         found[service.name] = entry
-    return found
+    return Status(found, (answers[ROUTE].why or None) if answers[ROUTE].healthy else None)
+
+
+def _as_last_seen(standing: dict[str, Any]) -> Health:
+    """What the supervisor saw, if that is not long ago."""
+    age = time.time() - standing.get("checked_at", 0.0)
+    if standing.get("state") in {None, "unknown"} or age > FRESH_SECONDS:
+        return Health(False, standing.get("why") or "it does not answer in time", known=False)
+    return Health(standing["state"] == "healthy", standing["why"])
 
 
 def supervisor_pid(home: Path) -> int | None:
-    """Process id of the supervisor that runs in `home`."""
+    """Process id of the supervisor that runs in `home`. Raises `BadInput` if the folder is another user's."""
     try:
         with lock_file(home).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return None
+    except PermissionError as error:
+        raise BadInput(f"{home} belongs to another user ({error}); set GENRE_HOME to a folder of your own") from None
     except BlockingIOError:
-        pid = _state(home).get("pid")
-        return int(pid) if pid else None
+        written = lock_file(home).read_text().strip()
+        # The first version wrote its process id into the state file only.
+        return int(written or _state(home).get("pid") or 0) or None
     return None
 
 
 def _state(home: Path) -> dict[str, Any]:
     try:
         state: dict[str, Any] = json.loads(state_file(home).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return {}
     return state
 
@@ -142,8 +184,14 @@ def _spawn_supervisor(settings: Settings) -> None:
 def _wait_for_health(settings: Settings, report: Report, timeout: float = 240.0) -> None:
     shown: dict[str, str] = {}
     end = time.monotonic() + timeout
+    gone_since: float | None = None
     while time.monotonic() < end:
-        standings = _state(settings.home).get("services", {})
+        running = supervisor_pid(settings.home)
+        gone_since = None if running else gone_since or time.monotonic()
+        if gone_since is not None and time.monotonic() - gone_since > SUPERVISOR_SECONDS:
+            raise PermanentFailure(f"the supervisor does not run:\n{_log_tail(settings, 'supervisor')}")
+        state = _state(settings.home)
+        standings = state.get("services", {}) if running and state.get("pid") == running else {}
         for name, standing in standings.items():
             if standing["state"] != shown.get(name) and standing["state"] in {"healthy", "restarting", "failed"}:
                 why = f": {standing['why']}" if standing["why"] else ""

@@ -8,8 +8,10 @@ import importlib.util
 import shutil
 import signal
 import subprocess
+import time
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from genre_assets.database import Database
 from genre_assets.errors import PermanentFailure, TransientFailure
@@ -19,6 +21,7 @@ from genre_assets.stack.service import Health, Service
 
 DATABASES = ("genre", "optuna", "dagster", "mlflow")
 SUPERUSER = "genre"
+LIGHT_DDL = "CREATE TABLE IF NOT EXISTS light (id int PRIMARY KEY, at double precision NOT NULL)"
 
 
 class Postgres(Service):
@@ -86,12 +89,20 @@ class Postgres(Service):
         ]  # fmt: skip
 
     def health(self) -> Health:
-        """Healthy when a query is answered."""
+        """Healthy when it writes a row and reads it back."""
+        import psycopg2
+
+        said = time.time()
         try:
-            Database(self.url("postgres")).rows("SELECT 1 AS one")
-        except TransientFailure as error:
-            return Health(healthy=False, why=str(error))
-        return Health(healthy=True)
+            with Database(self.url("postgres")).transaction() as cursor:
+                cursor.execute("SET LOCAL statement_timeout = '5s'")
+                cursor.execute(LIGHT_DDL)
+                cursor.execute("INSERT INTO light VALUES (1, %s) ON CONFLICT (id) DO UPDATE SET at = %s", (said, said))
+                cursor.execute("SELECT at FROM light")
+                row: Any = cursor.fetchone()
+        except (TransientFailure, psycopg2.Error) as error:
+            return Health(healthy=False, why=str(error).strip())
+        return Health(healthy=row["at"] == said, why="" if row["at"] == said else "a row is not what was written")
 
     def started(self) -> None:
         """Create the databases that are missing."""

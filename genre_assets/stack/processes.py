@@ -24,6 +24,8 @@ def end_session(process: "subprocess.Popen[bytes]", stop_signal: signal.Signals,
     members = session_members(process.pid)
     if process.poll() is None:
         process.send_signal(stop_signal)
+        for pid in stopped_members(process.pid):
+            os.kill(pid, signal.SIGCONT)  # a stopped process takes no other signal
         try:
             process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -42,6 +44,18 @@ def session_members(leader: int) -> list[psutil.Process]:
         except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
             continue
     return members
+
+
+def stopped_members(leader: int) -> list[int]:
+    """Process ids of the session that something has stopped (SIGSTOP), the leader included."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getsid(process.pid) == leader and process.status() == psutil.STATUS_STOPPED:
+                found.append(process.pid)
+        except (ProcessLookupError, PermissionError, psutil.Error):
+            continue
+    return found
 
 
 def strays(home: Path) -> list[psutil.Process]:

@@ -6,11 +6,14 @@ local default and not for production.
 
 import shutil
 import sys
+import time
 from pathlib import Path
 
 from genre_assets.errors import GenreError, PermanentFailure
 from genre_assets.stack.service import Health, Service
 from genre_assets.store import ObjectStore, s3_client
+
+CANARY = "health/canary"
 
 
 class S3(Service):
@@ -48,11 +51,19 @@ class S3(Service):
         return {"RCLONE_AUTH_KEY": f'"{pair}"'}
 
     def health(self) -> Health:
-        """Healthy when a signed request is answered."""
-        client = s3_client(self.settings)
+        """Healthy when it keeps, gives back and lists an object (once the buckets are made)."""
+        client = s3_client(self.settings, connect_seconds=2, read_seconds=5, attempts=1)
+        bucket, said = self.settings.serving_bucket, str(time.time()).encode()
         try:
-            ObjectStore(client).exists(self.settings.raw_bucket, "health")
-        except GenreError as error:
+            store = ObjectStore(client)
+            if not store.has_bucket(bucket):
+                return Health(healthy=True, why="the buckets are not made yet")
+            store.put_bytes(bucket, CANARY, said)
+            if store.get_bytes(bucket, CANARY) != said:
+                return Health(healthy=False, why=f"s3://{bucket}/{CANARY} is not what was written")
+            if [entry.key for entry in store.list(bucket, CANARY)] != [CANARY]:
+                return Health(healthy=False, why=f"s3://{bucket}/{CANARY} was written and is not listed")
+        except (GenreError, FileNotFoundError) as error:
             return Health(healthy=False, why=str(error))
         finally:
             client.close()

@@ -20,10 +20,11 @@ PROJECT_ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Health:
-    """Whether a service does its work now, and why (not)."""
+    """Whether a service does its work now, and why (not). `known` is false where nobody can tell."""
 
     healthy: bool
     why: str = ""
+    known: bool = True
 
 
 class Service:
@@ -34,6 +35,9 @@ class Service:
     stop_signal: signal.Signals = signal.SIGTERM
     stop_timeout: float = 15.0
     start_timeout: float = 90.0
+    light_seconds: float = 5.0  # between two questions after its health
+    light_deadline: float = 10.0  # for one answer
+    wrong_seconds: float = 30.0  # not healthy for longer, it is restarted
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -71,7 +75,11 @@ class Service:
         """Do what must be done once after the service became healthy."""
 
     def tend(self, pid: int) -> None:
-        """Look after the running process; called about once a second."""
+        """Look after the running process; called about once a second. Raises `GenreError` if it must be restarted."""
+
+    def tend_stopped(self, pids: list[int]) -> bool:
+        """Whether the service must be restarted because these of its processes were stopped for seconds."""
+        return bool(pids)
 
     def cleanup(self) -> None:
         """Remove what a killed process leaves behind; called when no process of the service runs."""

@@ -10,12 +10,15 @@ import signal
 import sys
 import threading
 from dataclasses import asdict
+from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
+from genre_assets.serving import alert_channels
 from genre_assets.settings import load_settings
 from genre_assets.stack.keeper import Keeper
 from genre_assets.stack.log_files import rotate
+from genre_assets.stack.notifier import Notifier
 from genre_assets.stack.processes import kill, strays
 from genre_assets.stack.service import Service
 from genre_assets.stack.services import services
@@ -24,9 +27,10 @@ from genre_assets.stack.services import services
 class Supervisor:
     """Starts the services as what they need becomes healthy; stops them in reverse order."""
 
-    def __init__(self, services: list[Service], home: Path) -> None:
+    def __init__(self, services: list[Service], home: Path, notifier: Notifier | None = None) -> None:
         self.home = home
         self.keepers = [Keeper(service, self._healthy, self._write) for service in services]
+        self.notifier = notifier or Notifier(home, [])
         self.ending = threading.Event()
         self.writing = threading.Lock()
 
@@ -35,11 +39,13 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
         self._write()
+        self.notifier.start()
         for keeper in self.keepers:
             keeper.start()
         while not self.ending.wait(0.5):
             for log in (self.home / "logs").glob("*.log"):
                 rotate(log)
+            self.notifier.look({keeper.service.name: keeper.standing for keeper in self.keepers})
         self.stop()
 
     def stop(self) -> None:
@@ -72,7 +78,7 @@ def state_file(home: Path) -> Path:
 
 
 def lock_file(home: Path) -> Path:
-    """Locked while a supervisor runs in `home`."""
+    """Locked while a supervisor runs in `home`, and holds its process id."""
     return home / "run" / "supervisor.lock"
 
 
@@ -80,13 +86,19 @@ def main() -> None:
     """Take the lock, end strays of a killed predecessor, keep the services."""
     settings = load_settings()
     lock_file(settings.home).parent.mkdir(parents=True, exist_ok=True)
-    with lock_file(settings.home).open("w") as lock:
+    with lock_file(settings.home).open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             sys.exit(f"a supervisor runs in {settings.home} already")
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        state_file(settings.home).unlink(missing_ok=True)  # a killed predecessor's, which says what was
         kill(strays(settings.home))
-        Supervisor(services(settings), settings.home).run()
+        repeat = timedelta(seconds=settings.alert_repeat_seconds)
+        notifier = Notifier(settings.home, alert_channels.from_settings(settings), repeat=repeat)
+        Supervisor(services(settings), settings.home, notifier).run()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,14 @@
 """Triton as a local service: the wheel's server over the released repository, or over an empty one."""
 
+import io
+import math
 import signal
-from functools import cached_property
+import struct
+import time
+import wave
+from functools import cache, cached_property
 
+from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.packaging.layout import ensure_repository, is_released
 from genre_assets.serving.control import TritonControl
 from genre_assets.serving.protocol import ENSEMBLE
@@ -11,6 +17,8 @@ from genre_assets.stack import triton_binary
 from genre_assets.stack.service import Health, Service
 from genre_assets.stack.triton_leftovers import remove_orphans, remove_shared_memory
 from genre_assets.stack.triton_watchdog import Watchdog
+
+VERIFY_SECONDS = 5.0
 
 
 class Triton(Service):
@@ -24,6 +32,7 @@ class Triton(Service):
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
         self.control = TritonControl.from_settings(settings)
+        self._server = 0
 
     @property
     def ports(self) -> dict[str, int]:
@@ -72,13 +81,33 @@ class Triton(Service):
             return Health(healthy=True, why="nothing is released yet: run the build job")
         if not self.control.ready():
             return Health(healthy=False, why=f"{ENSEMBLE} does not take requests; see {self.log}")
+        try:
+            self.control.probe(_known_clip())
+        except (PermanentFailure, TransientFailure) as error:
+            return Health(healthy=False, why=str(error))
         return Health(healthy=True)
 
     def tend(self, pid: int) -> None:
-        """Hide the token from other users, revive dead stubs."""
+        """Hide the token from other users; revive dead Python processes, and see that they answer."""
+        self._server = pid
         triton_binary.hide_token(pid, self.settings.triton_admin_token.get_secret_value())
-        if is_released(self.settings.repository):
-            self._watchdog.revive(pid)
+        if is_released(self.settings.repository) and (revived := self._watchdog.revive(pid)):
+            self._verify(pid, revived)
+
+    def tend_stopped(self, pids: list[int]) -> bool:
+        """Only a stopped server is restarted whole: the watchdog ends and revives stopped Python processes."""
+        return self._server in pids
+
+    def _verify(self, pid: int, revived: list[str]) -> None:
+        """A load is answered with 200 whatever came of it: each model must have a living process, and answer."""
+        end = time.monotonic() + VERIFY_SECONDS
+        while True:
+            health = self.health()
+            if health.healthy and set(revived) <= set(self._watchdog.living(pid)):
+                return
+            if time.monotonic() > end:
+                raise TransientFailure(f"{', '.join(revived)} lost a process and could not be revived: {health.why}")
+            time.sleep(0.1)
 
     def cleanup(self) -> None:
         """Remove what a killed server left outside the state folder."""
@@ -88,3 +117,17 @@ class Triton(Service):
     @cached_property
     def _watchdog(self) -> Watchdog:
         return Watchdog(self.settings.repository, self.control)
+
+
+@cache
+def _known_clip() -> bytes:
+    """Two seconds of a tone as a wav file: whatever the labels are, it must be answered."""
+    rate = 22_050
+    samples = (round(8_000 * math.sin(2 * math.pi * 440 * n / rate)) for n in range(2 * rate))
+    file = io.BytesIO()
+    with wave.open(file, "wb") as tone:
+        tone.setnchannels(1)
+        tone.setsampwidth(2)
+        tone.setframerate(rate)
+        tone.writeframes(struct.pack(f"<{2 * rate}h", *samples))
+    return file.getvalue()

@@ -1,8 +1,9 @@
 """Reviving python stubs that died: Triton never restarts one, and every health endpoint goes on saying 200.
 
-A dead stub stays a zombie child of the server. Touching the model's configuration and loading it again replaces all
-its stubs; requests that fail in between are the clients' to retry. Of a model with several stubs the server keeps the
-surviving old ones for ever, idle: they are ended after a while.
+A dead stub stays a zombie child of the server. Changing the time of the files in the model's *version* folders and
+loading it again replaces all its stubs (with a newer configuration alone the server keeps the dead ones); requests that
+fail in between are the clients' to retry. Of a model with several stubs the server keeps the surviving old ones for
+ever, idle: they are ended after a while. A stub that something stopped is killed, and then as dead as any.
 """
 
 import os
@@ -17,6 +18,7 @@ from genre_assets.errors import GenreError
 from genre_assets.serving.control import TritonControl
 
 LINGER_SECONDS = 30.0  # longer than any request that an old stub may still work on
+STOPPED_SECONDS = 2.0
 _MODEL = re.compile(r"/([a-z_]+)/\d+/model\.py\b")
 
 
@@ -29,6 +31,7 @@ class Watchdog:
     _models: dict[int, str] = field(default_factory=dict)  # process id -> model
     _handled: set[int] = field(default_factory=set)
     _replaced: dict[int, float] = field(default_factory=dict)  # process id of a surviving old stub -> when to end it
+    _stopped: dict[int, float] = field(default_factory=dict)  # process id -> since when
 
     def revive(self, server: int) -> list[str]:
         """Load every model again that lost a stub since the last call; returns their names.
@@ -39,7 +42,8 @@ class Watchdog:
         revived = []
         for model in sorted({self._models[pid] for pid in dead}):
             try:
-                (self.repository / model / "config.pbtxt").touch()  # an unchanged model would not be loaded again
+                for file in (self.repository / model).glob("[0-9]*/model.py"):
+                    file.touch()
                 self.control.load(model)
             except (GenreError, OSError):
                 continue
@@ -50,6 +54,19 @@ class Watchdog:
             )
         self._end_replaced(alive)
         return revived
+
+    def living(self, server: int) -> dict[str, int]:
+        """Models by name, with how many stubs of theirs live that were not replaced."""
+        alive, _ = self._look(server)
+        counts: dict[str, int] = {}
+        for pid in alive - set(self._replaced):
+            counts[self._models[pid]] = counts.get(self._models[pid], 0) + 1
+        return counts
+
+    def _end_stopped(self, pid: int) -> None:
+        since = self._stopped.setdefault(pid, time.monotonic())
+        if time.monotonic() - since >= STOPPED_SECONDS:
+            os.kill(pid, signal.SIGKILL)
 
     def _end_replaced(self, alive: set[int]) -> None:
         for pid, when in list(self._replaced.items()):
@@ -66,6 +83,10 @@ class Watchdog:
             model = model_of(arguments)
             if model:
                 self._models[pid] = model
+            if pid in self._models and state == "T":
+                self._end_stopped(pid)
+            elif pid in self._stopped:
+                del self._stopped[pid]
             if pid in self._models and state != "Z":
                 alive.add(pid)
             elif pid in self._models and pid not in self._handled:

@@ -43,9 +43,9 @@ class Loads(TritonControl):
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[tuple[int, list[int]]]:
     """(server, stubs): two of pre_processor and one of predictor."""
-    for model in ("pre_processor", "predictor"):
-        (tmp_path / model).mkdir()
-        (tmp_path / model / "config.pbtxt").touch()
+    for model, version in (("pre_processor", "1"), ("predictor", "3"), ("predictor", "4")):
+        (tmp_path / model / version).mkdir(parents=True)
+        (tmp_path / model / version / "model.py").touch()
     models = [tmp_path / name / "model.py" for name in ("pre_processor/1", "pre_processor/1", "predictor/3")]
     process = subprocess.Popen(
         [sys.executable, "-c", SERVER, *map(str, models)], stdout=subprocess.PIPE, text=True, start_new_session=True
@@ -80,11 +80,12 @@ def test_a_dead_stubs_model_is_loaded_again_once(
 ) -> None:
     pid, stubs = server
     watchdog.revive(pid)
-    before = (tmp_path / "predictor" / "config.pbtxt").stat().st_mtime_ns
+    files = [tmp_path / "predictor" / version / "model.py" for version in ("3", "4")]
+    before = [file.stat().st_mtime_ns for file in files]
     kill(pid, stubs[2])
     # The kernel's list of children may miss one while others come and go; the watchdog looks every second.
     until(lambda: watchdog.revive(pid) == ["predictor"], "the stub is revived", 10)
-    assert (tmp_path / "predictor" / "config.pbtxt").stat().st_mtime_ns > before
+    assert all(file.stat().st_mtime_ns > was for file, was in zip(files, before, strict=True))
     assert watchdog.revive(pid) == []
 
 
@@ -115,3 +116,12 @@ def test_the_surviving_old_stub_is_ended_only_after_its_time(
     until(lambda: state(pid, stubs[1]) == "Z", "the stub is dead", 10)
     assert watchdog.revive(pid) == []
     assert state(pid, stubs[2]) != "Z"
+
+
+def test_a_stopped_stub_is_ended_and_revived(watchdog: Watchdog, server: tuple[int, list[int]]) -> None:
+    pid, stubs = server
+    watchdog.revive(pid)
+    assert watchdog.living(pid) == {"pre_processor": 2, "predictor": 1}
+    os.kill(stubs[2], signal.SIGSTOP)
+    until(lambda: watchdog.revive(pid) == ["predictor"], "the stopped stub is revived", 20)
+    assert watchdog.living(pid) == {"pre_processor": 2}  # this server makes no new one

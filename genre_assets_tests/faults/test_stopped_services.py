@@ -1,0 +1,101 @@
+"""Everything that dies or hangs comes back: each service of the running stack, and the processes behind them."""
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+import psutil
+import pytest
+
+from genre_assets.serving.protocol import PYTHON_MODELS
+from genre_assets.stack.supervisor import state_file
+from genre_assets.stack.triton_watchdog import model_of
+from genre_assets_tests.faults.test_killed_services import all_healthy, ask
+from genre_assets_tests.live import Stack
+from genre_assets_tests.waiting import until
+
+__all__ = ["ask"]  # a fixture
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+HEALED_SECONDS = 60.0
+
+
+def leader(stack: Stack, service: str) -> psutil.Process:
+    state = json.loads(state_file(stack.settings.home).read_text())
+    return psutil.Process(state["services"][service]["pid"])
+
+
+def behind(stack: Stack, service: str, words: str) -> psutil.Process:
+    """A process that a service has started."""
+    return next(p for p in leader(stack, service).children(recursive=True) if words in " ".join(p.cmdline()))
+
+
+def healed(stack: Stack, faulty: psutil.Process, what: str) -> float:
+    """Seconds until the faulty process is gone or at work again and every light is healthy."""
+    began = time.monotonic()
+
+    def is_gone_or_well() -> bool:
+        try:
+            return faulty.status() not in {psutil.STATUS_STOPPED}
+        except psutil.NoSuchProcess:
+            return True
+
+    until(lambda: is_gone_or_well() and all_healthy(stack), f"{what} healed", HEALED_SECONDS + 30)
+    return time.monotonic() - began
+
+
+@pytest.fixture(autouse=True)
+def _well_before(stack: Stack) -> Iterator[None]:
+    until(lambda: all_healthy(stack), "every light is healthy", 120)
+    yield
+
+
+@pytest.mark.parametrize("service", ["s3", "postgres", "mlflow", "triton", "dagster-code", "dagster", "dagster-daemon"])
+def test_a_service_that_hangs_is_restarted(stack: Stack, service: str) -> None:
+    process = leader(stack, service)
+    process.suspend()
+    began = time.monotonic()
+    stack.command("status", check=False)
+    assert time.monotonic() - began < 8  # two seconds on a quiet machine
+    print(f"{service} stopped: healed in {healed(stack, process, service):.0f} s")
+    assert leader(stack, service).pid != process.pid
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_the_code_servers_child_comes_back(stack: Stack, number: signal.Signals) -> None:
+    child = behind(stack, "dagster-code", "api grpc")
+    child.send_signal(number)
+    until(lambda: leader_changed(stack, child), "the code server is restarted", HEALED_SECONDS)
+    print(f"the code server's child, {number.name}: healed in {healed(stack, child, 'the child'):.0f} s")
+
+
+def leader_changed(stack: Stack, child: psutil.Process) -> bool:
+    try:
+        return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+@pytest.mark.parametrize("model", PYTHON_MODELS)
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_tritons_python_processes_are_revived_after_a_restart_of_triton(
+    stack: Stack, ask: Callable[[str], str], model: str, number: signal.Signals
+) -> None:
+    """The services before were restarted, Triton too: its files are no longer as its first start left them."""
+    label = ask("before")
+    server = leader(stack, "triton")
+    stub = next(p for p in server.children() if model_of(" ".join(p.cmdline()) + " ") == model)
+    os.kill(stub.pid, number)
+    until(lambda: leader_changed(stack, stub), "the process has ended", 20)
+
+    def answers() -> bool:
+        try:
+            return all(ask(f"after-{n}") == label for n in range(6))
+        except Exception:
+            return False
+
+    began = time.monotonic()
+    until(answers, "every request is answered again", HEALED_SECONDS)
+    print(f"{model}, {number.name}: healed in {time.monotonic() - began:.1f} s")
+    assert leader(stack, "triton").pid == server.pid  # revived, not restarted
