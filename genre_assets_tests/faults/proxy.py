@@ -37,7 +37,7 @@ class Behaviour:
     pass : bytes travel as they come.
     slow : each chunk waits `seconds`.
     refuse : nobody listens; open connections are reset.
-    hang : connections are accepted, and nothing travels.
+    hang : connections are accepted, and nothing travels; those that hung are reset when it is over.
     unavailable : each HTTP request is answered with 503.
     cut : a connection is reset after `amount` bytes in one direction.
     limit : at most `amount` connections are open at once; more are closed at once.
@@ -150,15 +150,17 @@ class FaultProxy:
             _close(server)
 
     def _pass_on(self, client: socket.socket, server: socket.socket) -> None:
-        travelled, counted = {client: 0, server: 0}, PASS
+        travelled, counted, hung = {client: 0, server: 0}, PASS, False
         with selectors.DefaultSelector() as waiting:
             waiting.register(client, selectors.EVENT_READ, server)
             waiting.register(server, selectors.EVENT_READ, client)
             while not self._ending.is_set():
                 now = self.behaviour
+                if hung and now.kind != "hang":
+                    return
                 if now.kind == "hang":
                     self._meet(counted, now)
-                    counted = now
+                    counted, hung = now, True
                     if _gave_up(client):
                         return
                     time.sleep(TICK)
