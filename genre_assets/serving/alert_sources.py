@@ -14,6 +14,7 @@ ROUTE_KEY = "route"
 TRITON_KEY = "triton"
 RETRAINING_KEY = "retraining"
 BACKLOG_SHARE = 0.25  # of the spool: a database that is away for minutes is nobody's business yet
+LOG_STANDS_SECONDS = 300.0
 OVERDUE = timedelta(minutes=10)  # a verdict takes seconds
 SENSOR_FAILURES = 2  # in a row
 
@@ -120,22 +121,38 @@ def gauges(text: str) -> dict[str, float]:
     return found
 
 
-def tell_log(found: Mapping[str, float], spool_max_mb: float, dropped_before: int, alerts: Alerts) -> int:
-    """A prediction log that piles up, or has given rows up since the last look. Returns the rows given up so far."""
-    backlog = found.get("genre_log_backlog_bytes", 0.0) / 1e6
-    if backlog > BACKLOG_SHARE * spool_max_mb:
-        body = f"{backlog:.0f} of {spool_max_mb:.0f} MB are used; is the database up?"
+def tell_log(
+    found: Mapping[str, float], spool_max_mb: float, before: Mapping[str, int], now: datetime, alerts: Alerts
+) -> dict[str, int]:
+    """A prediction log that piles up, stands still, or has lost rows since the last look.
+
+    `before` are the counts that the last look returned. Returns the counts now.
+    """
+    bytes_waiting = found.get("genre_log_backlog_bytes", 0.0)
+    if bytes_waiting / 1e6 > BACKLOG_SHARE * spool_max_mb:
+        body = f"{bytes_waiting / 1e6:.0f} of {spool_max_mb:.0f} MB are used; is the database up?"
         alerts.report("log:backlog", "answers pile up before the database", body, severity="warning")
     else:
         alerts.resolve("log:backlog", "the log has caught up")
-    dropped = int(found.get("genre_log_dropped_rows", 0))
-    if dropped > dropped_before:
-        alerts.report(
-            "log:dropped", "rows of the prediction log are lost", f"{dropped - dropped_before} since the last look"
-        )
+    standing = now.timestamp() - found.get("genre_log_last_success_timestamp_seconds", now.timestamp())
+    if standing > LOG_STANDS_SECONDS:
+        body = f"nothing was written for {standing / 60:.0f} minutes; see Triton's log for `prediction log`"
+        alerts.report("log:stands", "the prediction log stands still", body)
+    else:
+        alerts.resolve("log:stands", "the log reaches the database again")
+    counts = {name: int(found.get(f"genre_log_{name}_rows", 0)) for name in ("dropped", "set_aside")}
+    # A counter that went down was started again: all that it counts is new.
+    new = {name: n - before.get(name, 0) if n >= before.get(name, 0) else n for name, n in counts.items()}
+    if new["dropped"]:
+        alerts.report("log:dropped", "rows of the prediction log are lost", f"{new['dropped']} since the last look")
     else:
         alerts.resolve("log:dropped", "no more rows are lost")
-    return dropped
+    if new["set_aside"]:
+        body = f"{new['set_aside']} since the last look: see spool_set_aside in Triton's folder of the state folder"
+        alerts.report("log:set_aside", "rows that the database cannot hold are set aside", body, severity="warning")
+    else:
+        alerts.resolve("log:set_aside", "no more rows are set aside")
+    return counts
 
 
 def tell_sensors(failures: Mapping[str, int], alerts: Alerts, url: str) -> None:

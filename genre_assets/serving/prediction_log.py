@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor
 
 TABLE = "served_requests"
+LONGEST_DAYS = 36_500  # of retention: `datetime` cannot go back for ever
 LOCK = 20261124  # writers take turns, so that two of them cannot log the same item twice
 DDL = """
 CREATE TABLE IF NOT EXISTS served_requests (
@@ -119,7 +120,7 @@ def read(
 def prune(database: Database, *, days: int, now: datetime | None = None) -> list[str]:
     """Drop the partitions of days that ended more than `days` days ago; returns their names."""
     database.ensure(DDL)
-    oldest = (now or datetime.now(UTC)) - timedelta(days=days)
+    oldest = (now or datetime.now(UTC)) - timedelta(days=min(days, LONGEST_DAYS))
     with database.transaction() as cursor:
         cursor.execute(
             "SELECT inhrelid::regclass::text AS name FROM pg_inherits WHERE inhparent = 'served_requests'::regclass"

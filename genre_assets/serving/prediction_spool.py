@@ -2,42 +2,72 @@
 
 `append` is one write to the page cache: it survives SIGKILL of the process (not a power cut). A thread ships closed
 segments in order and deletes each after its rows are committed. Segments of a dead process are adopted; a file lock
-tells the living from the dead. The spool is bounded: the oldest segments go first, and are counted.
+tells the living from the dead. The spool is bounded: the oldest segments go first, and are counted. A row that the
+database cannot hold is set aside alone (`set_aside.py`); whatever happens, the thread goes on.
 """
 
+import errno
 import fcntl
 import json
 import logging
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from genre_assets.database import Database
 from genre_assets.errors import TransientFailure
-from genre_assets.serving.prediction_log import COLUMNS, Row, insert, prune
+from genre_assets.serving.prediction_log import Row, insert, prune
+from genre_assets.serving.prediction_rows import Refused, parsed
+from genre_assets.serving.set_aside import SetAside
 
 log = logging.getLogger(__name__)
 ROTATE_SECONDS = 0.5
 ROTATE_BYTES = 4 * 2**20
 LONGEST_PAUSE = 8.0
 PRUNE_SECONDS = 3600.0
+SET_ASIDE_SHARE = 1 / 16  # of the spool's bound, on top of it
+
+
+@dataclass(frozen=True)
+class LogState:
+    """What the log tells of itself. `shipped_at` is when a round last ended well, in seconds since 1970."""
+
+    backlog: int  # bytes that are not in the database yet
+    dropped: int  # rows given up
+    set_aside: int  # rows that the database cannot hold
+    shipped_at: float
 
 
 class PredictionLog:
     """The spool of one process. Thread-safe; never raises into the request path."""
 
-    def __init__(self, folder: Path, database: Database, *, max_bytes: int, retention_days: int) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        *,
+        max_bytes: int,
+        retention_days: int,
+        tell: "Callable[[LogState], None] | None" = None,
+    ) -> None:
+        """`tell` is called from the log's own thread after each round, so that its state is known without traffic."""
         self.folder = folder
         self.database = database
         self.max_bytes = max_bytes
         self.retention_days = retention_days
-        self.dropped = 0  # rows given up because the spool was full
+        self.tell = tell
+        self.dropped = 0  # rows given up: the spool was full, or could not be written
+        self.set_aside = 0  # rows that the database cannot hold
+        self.shipped_at = time.time()
         self.problem = ""  # what the last attempt to ship failed with
         folder.mkdir(parents=True, exist_ok=True)
+        self._aside = SetAside(
+            folder.with_name(f"{folder.name}_set_aside"), max(2**20, int(max_bytes * SET_ASIDE_SHARE))
+        )
         self._lock = threading.Lock()
         self._file: int | None = None
         self._path = folder / "none"
@@ -59,15 +89,17 @@ class PredictionLog:
 
     def backlog(self) -> int:
         """Bytes that are not in the database yet."""
-        return sum(_size(path) for path in self._segments("*"))
+        return sum(_size(path) for pattern in ("*.open", "*.jsonl") for path in self._segments(pattern))
+
+    def state(self) -> LogState:
+        """What the log tells of itself."""
+        return LogState(self.backlog(), self.dropped, self.set_aside, self.shipped_at)
 
     def close(self) -> None:
         """Stop the thread and ship what can be shipped at once; the rest waits on disk for the next process."""
         self._ending.set()
         self._thread.join(10)
-        with self._lock:
-            self._rotate()
-        self._try_to_ship()
+        self._guarded(self._round)
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
@@ -75,8 +107,11 @@ class PredictionLog:
             self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             fcntl.flock(self._file, fcntl.LOCK_EX)
             self._size, self._opened = 0, time.monotonic()
-        os.write(self._file, data)
-        self._size += len(data)
+        written = os.write(self._file, data)
+        if written < len(data):  # a full disk: half a line would spoil the next one
+            os.ftruncate(self._file, self._size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self._path))
+        self._size += written
         if self._size >= ROTATE_BYTES:
             self._rotate()
 
@@ -87,44 +122,56 @@ class PredictionLog:
             self._file = None
 
     def _run(self) -> None:
-        pause = ROTATE_SECONDS
-        pruned = -PRUNE_SECONDS
+        """The thread: rounds until the end, with a growing pause after one that failed."""
+        pause, pruned = ROTATE_SECONDS, -PRUNE_SECONDS
         while not self._ending.wait(pause):
-            with self._lock:
-                if self._file is not None and time.monotonic() - self._opened >= ROTATE_SECONDS:
-                    self._rotate()
-            shipped = self._try_to_ship()
+            shipped = self._guarded(self._round)
             pause = ROTATE_SECONDS if shipped else min(LONGEST_PAUSE, pause * 2)
-            self._bound()
-            if shipped and time.monotonic() - pruned > PRUNE_SECONDS and self._try_to_prune():
+            self._guarded(self._bound)
+            if shipped and time.monotonic() - pruned > PRUNE_SECONDS and self._guarded(self._prune):
                 pruned = time.monotonic()
+            if self.tell is not None:
+                self._guarded(lambda tell=self.tell: tell(self.state()))  # type: ignore[misc]
 
-    def _try_to_ship(self) -> bool:
+    def _guarded(self, step: "Callable[[], object]") -> bool:
+        """Whether the step went well. Nothing that it raises may end the thread: no log is no drift and no fallback."""
+        try:
+            step()
+        except Exception as error:
+            said = f"{type(error).__name__}: {error}"
+            if said != self.problem:  # once, not every few seconds
+                log.warning("the prediction log has a problem", exc_info=True)
+            self.problem = said
+            return False
+        return True
+
+    def _round(self) -> None:
+        """Ship every closed segment. A segment with a problem of its own does not hold up those after it."""
         import psycopg2
 
-        try:
-            self._adopt()
-            for path in self._segments("*.jsonl"):
+        with self._lock:
+            if self._file is not None and (self._ending.is_set() or time.monotonic() - self._opened >= ROTATE_SECONDS):
+                self._rotate()
+        self._adopt()
+        problems: list[Exception] = []
+        for path in self._segments("*.jsonl"):
+            try:
                 self._ship(path)
-        except (TransientFailure, psycopg2.OperationalError, psycopg2.InterfaceError, OSError) as error:
-            self.problem = str(error)  # the rows stay on disk
-            return False
+            except (TransientFailure, psycopg2.OperationalError, psycopg2.InterfaceError):
+                raise  # the database is away: so it is for every segment
+            except Exception as error:  # noqa: BLE001  # the rows stay on disk
+                problems.append(error)
+        if problems:
+            raise problems[0]
         self.problem = ""
-        return True
+        self.shipped_at = time.time()
 
-    def _try_to_prune(self) -> bool:
-        import psycopg2
-
-        try:
-            prune(self.database, days=self.retention_days)
-        except (TransientFailure, psycopg2.Error) as error:
-            self.problem = str(error)
-            return False
-        return True
+    def _prune(self) -> None:
+        prune(self.database, days=self.retention_days)
 
     def _adopt(self) -> None:
-        """Close the segments of processes that died with them open."""
-        for path in self._segments("*.open"):
+        """Close the segments of processes that died with them open, and give those another chance that were refused."""
+        for path in [*self._segments("*.open"), *self._segments("*.refused")]:
             if path == self._path:
                 continue
             with _locked(path) as mine:
@@ -132,22 +179,33 @@ class PredictionLog:
                     path.rename(path.with_suffix(".jsonl"))
 
     def _ship(self, path: Path) -> None:
-        import psycopg2
-
         with _locked(path) as mine:
             if not mine or not path.exists():
                 return  # another process ships it, or has
-            try:
-                insert(self.database, list(_rows(path)))
-            except (psycopg2.DataError, psycopg2.ProgrammingError) as error:
-                # One segment that the database refuses must not hold up all that follow.
-                log.exception("the database refuses %s", path.name)
-                self.problem = str(error)
-                path.rename(path.with_suffix(".refused"))
-                return
+            lines = list(parsed(path.read_bytes(), time.time(), self.retention_days))
+            refused = [line for line in lines if isinstance(line, Refused)]
+            refused += self._insert([line for line in lines if isinstance(line, Row)])
+            if refused:
+                log.warning("%d rows of %s are set aside; the first: %s", len(refused), path.name, refused[0].why)
+                self.set_aside += self._aside.keep(path.stem, refused)
             path.unlink()
 
+    def _insert(self, rows: list[Row]) -> list[Refused]:
+        """Insert the rows; the halves apart where the database refuses them, down to the row that it refuses alone."""
+        import psycopg2
+
+        try:
+            insert(self.database, rows)
+        except (psycopg2.DataError, psycopg2.IntegrityError, ValueError, TypeError, OverflowError) as error:
+            if len(rows) == 1:
+                line = json.dumps(list(asdict(rows[0]).values()))
+                return [Refused(line, f"{type(error).__name__}: {str(error).strip()}")]
+            half = len(rows) // 2
+            return [*self._insert(rows[:half]), *self._insert(rows[half:])]
+        return []
+
     def _bound(self) -> None:
+        self.dropped += self._aside.bound()
         closed = self._segments("*.jsonl")
         total = self.backlog()
         for path in closed:
@@ -161,14 +219,6 @@ class PredictionLog:
 
     def _segments(self, pattern: str) -> list[Path]:
         return sorted(self.folder.glob(pattern))
-
-
-def _rows(path: Path) -> Iterator[Row]:
-    for line in path.read_bytes().splitlines():
-        try:
-            yield Row(**dict(zip(COLUMNS, json.loads(line), strict=True)))
-        except ValueError:  # the torn last line of a killed process: its item was not answered either
-            log.warning("a torn line in %s", path.name)
 
 
 @contextmanager

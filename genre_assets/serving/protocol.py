@@ -3,6 +3,7 @@
 Only constants and tiny pure helpers; the Triton models import this module.
 """
 
+import hashlib
 import uuid
 from typing import Final
 
@@ -31,6 +32,7 @@ ROUTES: Final = ("champion", "fallback")
 
 # Requests whose id starts so are answered like any other but not logged: golden clips, health checks.
 PROBE: Final = "probe:"
+LONGEST_REQUEST_ID: Final = 200  # characters
 # How the models word a failure of a whole request that would fail again: clients do not send it a second time.
 REQUEST_FAILED: Final = "this request cannot be answered"
 ADMIN_HEADER: Final = "admin-token"
@@ -47,3 +49,16 @@ def row_id(request_id: str, item: int) -> uuid.UUID:
         return uuid.uuid5(uuid.UUID(request_id), str(item))
     except ValueError:
         return uuid.uuid4()
+
+
+def short_id(request_id: str) -> str:
+    """The request id as it is logged: one that is too long by its start and its hash."""
+    if len(request_id) <= LONGEST_REQUEST_ID:
+        return request_id
+    digest = hashlib.sha256(request_id.encode(errors="surrogatepass")).hexdigest()[:16]
+    return f"{request_id[:100]}...{digest}"
+
+
+def failed(error: Exception) -> str:
+    """What a client is told of a failure that nobody foresaw: its kind, never its text, which may hold paths or secrets."""
+    return f"{REQUEST_FAILED}: {type(error).__name__}; the server's log says more"

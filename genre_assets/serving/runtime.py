@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from genre_assets.errors import PermanentFailure
 from genre_assets.models.portable import load_model, vote
-from genre_assets.serving.protocol import row_id
+from genre_assets.serving.protocol import LONGEST_REQUEST_ID, row_id, short_id
 
 if TYPE_CHECKING:
     from genre_assets.serving.prediction_log import Row
@@ -79,6 +79,14 @@ class Answer:
         return f"{self.code}: {self.error}" if self.code else ""
 
 
+def refused_id(request_id: str) -> Facts | None:
+    """The facts of every item of a request whose id is too long to be logged; None for another."""
+    if len(request_id) <= LONGEST_REQUEST_ID:
+        return None
+    said = f"the request id has {len(request_id)} characters; at most {LONGEST_REQUEST_ID} are taken"
+    return Facts(code="bad_request_id", error=said)
+
+
 def check_numpy() -> None:
     """Raise `PermanentFailure` under numpy 2, with which this server's backend passes BYTES tensors as empty."""
     if int(np.__version__.split(".")[0]) >= 2:
@@ -136,9 +144,9 @@ def log_row(
 
     usable = features[np.isfinite(features).all(axis=1)]
     return Row(
-        id=str(row_id(request_id, item)),
+        id=str(row_id(short_id(request_id), item)),
         ts=datetime.now(UTC).timestamp(),
-        request_id=request_id,
+        request_id=short_id(request_id),
         item=item,
         fingerprint=facts.fingerprint or None,
         model=served.model,

@@ -110,20 +110,19 @@ def alert_on_platform(
     last = cursor.get("move", 0)
     moves = [m for m in reversed(audit.history(database, subject="route")) if m.id > last]
     alert_sources.tell_moves(moves, alerts, url)
-    looks, dropped = cursor.get("not_ready", 0), cursor.get("dropped", 0)
+    looks = cursor.get("not_ready", 0)
+    counts = {name: cursor.get(name, 0) for name in ("dropped", "set_aside")}
     if promotion.standing(database).serving is not None:
         looks = alert_sources.tell_triton(triton.ready(), looks, alerts, url)
         gauges = log_gauges.read(settings.triton_metrics)
         if gauges:
-            dropped = alert_sources.tell_log(gauges, settings.spool_max_mb, dropped, alerts)
+            counts = alert_sources.tell_log(gauges, settings.spool_max_mb, counts, datetime.now(UTC), alerts)
         fresh = alert_sources.Freshness(*window_store.freshness(database))
         alert_sources.tell_freshness(fresh, Rules.from_settings(settings).longest, datetime.now(UTC), alerts, url)
     request = retraining_requests.open_request(database)
     alert_sources.tell_retraining(request.reason if request else None, alerts, url)
     alert_sources.tell_sensors(_failing_ticks(context.instance), alerts, url)
-    context.update_cursor(
-        json.dumps({"move": max([last, *(m.id for m in moves)]), "not_ready": looks, "dropped": dropped})
-    )
+    context.update_cursor(json.dumps({"move": max([last, *(m.id for m in moves)]), "not_ready": looks, **counts}))
     delivered = alerts.deliver()
     return dg.SkipReason("; ".join([f"{delivered.sent} messages sent", *delivered.failed]))
 

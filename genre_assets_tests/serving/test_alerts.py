@@ -230,11 +230,25 @@ def test_before_the_first_answer_nothing_is_stale(alerts: Alerts) -> None:
 
 
 def test_a_log_that_does_not_reach_the_database_is_told(alerts: Alerts) -> None:
-    assert alert_sources.tell_log({"genre_log_backlog_bytes": 30e6, "genre_log_dropped_rows": 0}, 100.0, 0, alerts) == 0
+    none = {"dropped": 0, "set_aside": 0}
+
+    def tell(before: dict[str, int], **found: float) -> dict[str, int]:
+        return alert_sources.tell_log({f"genre_log_{k}": v for k, v in found.items()}, 100.0, before, NOW, alerts)
+
+    assert tell(none, backlog_bytes=30e6) == none
     assert alerts.open_keys() == ["log:backlog"]
-    assert alert_sources.tell_log({"genre_log_backlog_bytes": 0, "genre_log_dropped_rows": 7}, 100.0, 0, alerts) == 7
+    lost = tell(none, backlog_bytes=0, dropped_rows=7, set_aside_rows=2)
+    assert lost == {"dropped": 7, "set_aside": 2}
+    assert alerts.open_keys() == ["log:dropped", "log:set_aside"]
+    assert tell(lost, dropped_rows=7, set_aside_rows=2) == lost
+    assert alerts.open_keys() == []
+    tell(lost, dropped_rows=3, set_aside_rows=2)  # started again, and lost three since
     assert alerts.open_keys() == ["log:dropped"]
-    assert alert_sources.tell_log({"genre_log_backlog_bytes": 0, "genre_log_dropped_rows": 7}, 100.0, 7, alerts) == 7
+    tell({"dropped": 3, "set_aside": 2}, dropped_rows=3, set_aside_rows=2,
+         last_success_timestamp_seconds=NOW.timestamp() - 400)  # fmt: skip
+    assert alerts.open_keys() == ["log:stands"]
+    tell({"dropped": 3, "set_aside": 2}, dropped_rows=3, set_aside_rows=2,
+         last_success_timestamp_seconds=NOW.timestamp())  # fmt: skip
     assert alerts.open_keys() == []
 
 

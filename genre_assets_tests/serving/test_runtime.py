@@ -11,6 +11,7 @@ from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.errors import PermanentFailure
 from genre_assets.genres import GENRES
 from genre_assets.serving import runtime
+from genre_assets.serving.prediction_spool import LogState
 from genre_assets.serving.protocol import row_id
 from genre_assets.serving.runtime import Answer, Facts, Predictor, ServedBy, answer, log_row
 from genre_assets.serving.runtime_features import FeatureMaker
@@ -184,7 +185,9 @@ def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
     for given, served in ((rock, SERVED), (rock, SERVED), (rock, replace(SERVED, route="fallback"))):
         metrics.count(given, Facts(decode_ms=5, extract_ms=50), served)
     metrics.count(Answer("", 0, [], "silent", "x"), Facts(code="silent"), SERVED)
-    metrics.log_state(123, 4)
+    metrics.log_state(LogState(500, 1, 1, 1.0))
+    metrics.log_state(LogState(123, 4, 2, 9.0))
+    metrics.count_probe(3)
     found = FakeUtils.MetricFamily.all
     assert [(m.labels, m.value) for m in found["genre_predictions_total"]] == [
         ({"genre": "rock", "route": "champion"}, 2),
@@ -195,6 +198,9 @@ def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
     assert found["genre_extract_seconds"][0].observed == [0.05] * 3
     assert found["genre_log_backlog_bytes"][0].value == 123
     assert found["genre_log_dropped_rows"][0].value == 4
+    assert found["genre_log_set_aside_rows"][0].value == 2
+    assert found["genre_log_last_success_timestamp_seconds"][0].value == 9.0
+    assert found["genre_probe_items_total"][0].value == 3
 
 
 def test_the_model_folder_is_checked_against_its_manifest(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """FEATURES, FACTS, SCORES, SERVED_BY -> LABEL, PROBABILITIES, ERROR, and a row of the prediction log for each item."""
 
 import json
-import time
+import logging
 from typing import Any
 
 import numpy as np
@@ -16,15 +16,15 @@ from genre_assets.serving.protocol import (
     LABEL,
     PROBABILITIES,
     PROBE,
-    REQUEST_FAILED,
     SCORES,
     SERVED_BY,
+    failed,
 )
 from genre_assets.serving.runtime import Facts, ServedBy, answer, check_numpy, log_row
 from genre_assets.serving.runtime_metrics import Metrics
 from genre_assets.settings import load_settings
 
-STATE_SECONDS = 1.0
+log = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
@@ -36,37 +36,36 @@ class TritonPythonModel:
         settings = load_settings()
         self.labels = tuple(json.loads(given["labels"]))
         self.feature_set = (given["feature_set"], given["feature_set_version"])
+        self.metrics = Metrics(pb_utils)
         self.log = PredictionLog(
             settings.home / "triton" / "spool",
             Database(settings.database_url.get_secret_value()),
             max_bytes=round(settings.spool_max_mb * 2**20),
             retention_days=settings.prediction_retention_days,
+            tell=self.metrics.log_state,
         )
-        self.metrics = Metrics(pb_utils)
-        self.state_told = 0.0
 
     def finalize(self) -> None:
         self.log.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        responses = [self._answer(request) for request in requests]
-        if time.monotonic() - self.state_told > STATE_SECONDS:  # it lists a folder
-            self.metrics.log_state(self.log.backlog(), self.log.dropped)
-            self.state_told = time.monotonic()
-        return responses
+        return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         try:
             return self._worded(request)
-        except Exception as error:  # noqa: BLE001  # one request must not fail those that it was batched with
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{REQUEST_FAILED}: {error!r}"))
+        except Exception as error:  # one request must not fail those that it was batched with
+            log.exception("a request failed")
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(failed(error)))
 
     def _worded(self, request: Any) -> Any:
         tensors = {t.name(): t.as_numpy() for t in request.inputs()}
         facts = [Facts.decode(text) for text in tensors[FACTS].reshape(-1)]
         served = [ServedBy.decode(text) for text in tensors[SERVED_BY].reshape(-1)]
         answers = [answer(f, s, self.labels) for f, s in zip(facts, tensors[SCORES], strict=True)]
-        if not request.request_id().startswith(PROBE):
+        if request.request_id().startswith(PROBE):
+            self.metrics.count_probe(len(answers))
+        else:
             features = tensors[FEATURES]
             self.log.append(
                 [

@@ -1,18 +1,21 @@
 """AUDIO -> FEATURES, FACTS. A thin adapter: the work is in `genre_assets.serving.runtime_features`."""
 
 import json
+import logging
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from genre_assets.audio.extract import Limits
-from genre_assets.serving.protocol import AUDIO, FACTS, FEATURES, REQUEST_FAILED
-from genre_assets.serving.runtime import check_numpy
+from genre_assets.serving.protocol import AUDIO, FACTS, FEATURES, failed
+from genre_assets.serving.runtime import check_numpy, refused_id
 from genre_assets.serving.runtime_features import FeatureMaker
 from genre_assets.serving.runtime_items import ItemLimits, ItemReader
 from genre_assets.settings import load_settings
 from genre_assets.store import s3_client
+
+log = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
@@ -44,8 +47,11 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         try:
             items = pb_utils.get_input_tensor_by_name(request, AUDIO).as_numpy().reshape(-1)
-            features, facts = self.maker.make(items)
+            refused = refused_id(request.request_id())
+            features, facts = self.maker.make(items if refused is None else [b""] * len(items))
+            facts = facts if refused is None else [refused] * len(items)
             encoded = np.array([f.encode() for f in facts], dtype=object).reshape(-1, 1)
             return pb_utils.InferenceResponse([pb_utils.Tensor(FEATURES, features), pb_utils.Tensor(FACTS, encoded)])
-        except Exception as error:  # noqa: BLE001  # one request must not fail those that it was batched with
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{REQUEST_FAILED}: {error!r}"))
+        except Exception as error:  # one request must not fail those that it was batched with
+            log.exception("a request failed")
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(failed(error)))

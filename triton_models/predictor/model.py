@@ -1,6 +1,7 @@
 """FEATURES -> SCORES, MODEL, VERSION, SERVED_BY. Each version folder holds one exported model of the registry."""
 
 import json
+import logging
 import time
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from genre_assets.serving.protocol import FEATURES, MODEL, REQUEST_FAILED, SCORES, SERVED_BY, VERSION
+from genre_assets.serving.protocol import FEATURES, MODEL, SCORES, SERVED_BY, VERSION, failed
 from genre_assets.serving.runtime import Predictor, ServedBy, check_numpy
+
+log = logging.getLogger(__name__)
 
 
 class TritonPythonModel:
@@ -41,5 +44,6 @@ class TritonPythonModel:
                     pb_utils.Tensor(SERVED_BY, np.full(shape, served.encode(), dtype=object)),
                 ]
             )
-        except Exception as error:  # noqa: BLE001  # one request must not fail those that it was batched with
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{REQUEST_FAILED}: {error!r}"))
+        except Exception as error:  # one request must not fail those that it was batched with
+            log.exception("a request failed")
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(failed(error)))
