@@ -1,14 +1,19 @@
-"""What a file's structure tells without decoding it: that it is no sound recording, or that its end is missing.
+"""What a file's structure tells without decoding it: what it is, that it is no sound, or that its end is missing.
 
-Decoders read a file that was cut off as if it were complete, or refuse it without saying why; its headers tell.
+Decoders read a file that was cut off as if it were complete, or refuse it without saying why; its headers tell. And no
+decoder is shown a file whose first bytes are not those of a format that it is meant for.
 """
 
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
-_STREAMED = 0x7FFFF000  # sizes from here on (and 0) mean "unknown" in a file that was written as a stream
+from genre_assets.audio.pcm_headers import AU_ORDERS, MOST_CHUNKS, STREAMED, WAV_MAGICS, chunks
+
+Kind = Literal["samples", "flac", "ogg", "mp3", "aac", "mp4", "webm", "unknown"]
+
 _OGG_TAIL = 65_307  # the longest page
 _OGG_LAST_PAGE = 0x04  # flag
 MISSING_SHARE = 0.02  # writers round sizes; less than this is no loss
+_MOST_TAGS = 16
 
 _OTHER_CONTENT = (
     (b"\x89PNG", "a PNG image"),
@@ -26,6 +31,25 @@ _OTHER_CONTENT = (
     (b"#EXTM3U", "a playlist"),
     (b"[playlist]", "a playlist"),
 )
+_OTHER_SOUND = (
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media (wma, asf)"),
+    (b"caff", "Apple Core Audio (caf)"),
+    (b"riff\x2e\x91\xcf\x11", "Sony Wave64 (w64)"),
+    (b"Creative Voice File", "Creative Voice (voc)"),
+    (b"#!AMR", "AMR"),
+    (b"MAC ", "Monkey's Audio (ape)"),
+    (b"wvpk", "WavPack"),
+    (b"TTA1", "True Audio"),
+    (b"MPCK", "Musepack"),
+    (b"MP+", "Musepack"),
+    (b".RMF", "RealMedia"),
+    (b"FLV\x01", "Flash video"),
+    (b"NIST_1A", "NIST Sphere"),
+    (b"2BIT", "AVR"),
+    (b"\x64\xa3", "IRCAM"),
+    (b"fap ", "PAF"),
+    (b" paf", "PAF"),
+)
 
 
 def name_of_other_content(head: bytes) -> str | None:
@@ -33,14 +57,52 @@ def name_of_other_content(head: bytes) -> str | None:
     return next((name for magic, name in _OTHER_CONTENT if head.startswith(magic)), None)
 
 
+def name_of_other_sound(head: bytes) -> str | None:
+    """What the file is, if its first bytes show a format of sound that is not read."""
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        return "AVI video"
+    return next((name for magic, name in _OTHER_SOUND if head.startswith(magic)), None)
+
+
+def kind_of(file: BinaryIO) -> tuple[Kind, int]:
+    """What the file is by its first bytes, behind ID3 tags if it has any, and where that starts."""
+    start = 0
+    for _ in range(_MOST_TAGS):
+        file.seek(start)
+        head = file.read(12)
+        if head[:3] != b"ID3" or len(head) < 10 or any(byte & 0x80 for byte in head[6:10]):
+            break
+        size = head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9]
+        start += 10 + size + (10 if head[5] & 0x10 else 0)
+    return _kind(head, tagged=start > 0), start
+
+
+def _kind(head: bytes, *, tagged: bool) -> Kind:
+    if head[:4] == b"fLaC":
+        return "flac"
+    if len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+        return "aac" if head[1] & 0xF6 == 0xF0 else "mp3"
+    if tagged:
+        return "unknown"
+    if (head[:4] in WAV_MAGICS and head[8:] == b"WAVE") or (head[:4] == b"FORM" and head[8:] in {b"AIFF", b"AIFC"}):
+        return "samples"
+    if head[:4] in AU_ORDERS:
+        return "samples"
+    if head[:4] == b"OggS":
+        return "ogg"
+    if head[:4] == b"\x1a\x45\xdf\xa3":
+        return "webm"
+    return "mp4" if head[4:8] in {b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"} else "unknown"
+
+
 def what_is_missing(file: BinaryIO, size: int) -> str | None:
     """What of the file is not there although its headers announce it, in words; None if nothing is known to be missing."""
     file.seek(0)
     head = file.read(12)
-    if head[:4] in {b"RIFF", b"RF64"} and head[8:] == b"WAVE":
-        return _missing_chunk(file, size, b"data", "little")
+    if head[:4] in WAV_MAGICS and head[8:] == b"WAVE":
+        return _missing_chunk(file, size, b"data", ">" if head[:4] == b"RIFX" else "<")
     if head[:4] == b"FORM" and head[8:] in {b"AIFF", b"AIFC"}:
-        return _missing_chunk(file, size, b"SSND", "big")
+        return _missing_chunk(file, size, b"SSND", ">")
     if head[:4] == b"OggS":
         return _missing_ogg_end(file, size)
     if head[4:8] == b"ftyp":
@@ -50,15 +112,16 @@ def what_is_missing(file: BinaryIO, size: int) -> str | None:
 
 def _missing_chunk(file: BinaryIO, size: int, wanted: bytes, order: str) -> str | None:
     """Wav and aiff: the chunk of samples is longer than what is left of the file."""
-    position = 12
-    while position + 8 <= size:
-        file.seek(position)
-        header = file.read(8)
-        length = int.from_bytes(header[4:], "little" if order == "little" else "big")
-        if header[:4] == wanted:
-            lost = 0.0 if length == 0 or length >= _STREAMED else 1.0 - (size - position - 8) / length
+    long_size = 0
+    for name, start, stated in chunks(file, order):
+        if name == b"ds64":
+            file.seek(start + 8)
+            long_size = int.from_bytes(file.read(8), "little")
+        if name == wanted:
+            length = long_size if stated == 0xFFFFFFFF else stated
+            unknown = length == 0 or STREAMED <= length <= 0xFFFFFFFF
+            lost = 0.0 if unknown else 1.0 - (size - start) / length
             return f"{lost:.0%} of the samples" if lost > MISSING_SHARE else None
-        position += 8 + length + length % 2
     return None
 
 
@@ -77,7 +140,9 @@ def _missing_ogg_end(file: BinaryIO, size: int) -> str | None:
 def _missing_box(file: BinaryIO, size: int) -> str | None:
     """mp4 and m4a: a box is longer than what is left of the file."""
     position = 0
-    while position + 8 <= size:
+    for _ in range(MOST_CHUNKS):
+        if position + 8 > size:
+            break
         file.seek(position)
         header = file.read(16)
         length = int.from_bytes(header[:4], "big")

@@ -1,8 +1,9 @@
 """Bytes or a file to mono samples, and the verdict on what cannot be used.
 
-The content decides, never the file's name: libsndfile is asked first (wav, flac, ogg, mp3, aiff), FFmpeg's libraries
-through PyAV for whatever it refuses (mp4/m4a, webm, wma, odd wavs). Only the wanted seconds are decoded, in blocks mixed
-down at once, so the cost in time and memory does not depend on the file's length. Nothing is written to disk.
+The content decides, never the file's name. Plain samples (wav, aiff, au) are read here, by our own reader; FLAC, Vorbis,
+Opus, MP3 and AAC in a sandboxed process (`sandbox`), by libsndfile or FFmpeg's libraries; nothing else is decoded. Only
+the wanted seconds are, in blocks mixed down at once, so the cost in time and memory does not depend on the file's
+length. Nothing is written to disk.
 """
 
 import hashlib
@@ -14,15 +15,14 @@ from typing import BinaryIO, Literal
 
 import numpy as np
 
-from genre_assets.audio import decode_av, decode_sndfile
-from genre_assets.audio.containers import name_of_other_content, what_is_missing
-from genre_assets.audio.filters import Floats
+from genre_assets.audio import decode_wav, sandbox
+from genre_assets.audio.containers import kind_of, name_of_other_content, name_of_other_sound, what_is_missing
+from genre_assets.audio.pcm_headers import CompressedWav
 from genre_assets.audio.reasons import AudioError, Reason
 from genre_assets.audio.segments import is_audible
-from genre_assets.audio.stream import CannotRead, Stream, Window
+from genre_assets.audio.stream import CODECS, SAMPLE_RATES, CannotRead, Floats, OtherCodec, Stream, Window
 
 Offset = Literal["start", "middle", "random"]
-SAMPLE_RATES = (4_000, 400_000)
 LOUDEST = 1e4  # +80 dB of full scale: beyond it a float file holds garbage
 TRUNCATION_SECONDS = 0.5  # encoders pad and cut by less
 TRUNCATION_SHARE = 0.02
@@ -59,7 +59,7 @@ def decode(
         raise AudioError(Reason.TOO_LARGE, f"{size / 1e6:.1f} MB, the limit is {max_file_mb:g} MB")
     with _opened(source) as file:
         window = Window(max_seconds, offset, _content_seed(file) if offset == "random" else 0.0)
-        stream = _read(file, window, size)
+        stream = _read(source, file, window, size)
         missing = what_is_missing(file, size)
     _check(stream, window, missing, min_seconds)
     return Clip(stream.samples, stream.sample_rate, stream.duration_s, stream.channels, stream.format)
@@ -77,26 +77,32 @@ def _content_seed(file: BinaryIO) -> float:
     return int.from_bytes(digest.digest()[:6], "big") / 2**48
 
 
-def _read(file: BinaryIO, window: Window, size: int) -> Stream:
-    """What the first decoder that finds any sample makes of it. Raises `AudioError` if none can read it."""
-    problems = []
-    empty: Stream | None = None
-    for read in (decode_sndfile.read, decode_av.read):
-        file.seek(0)
-        try:
-            stream = read(file, window)
-        except CannotRead as problem:
-            problems.append(str(problem))
-            continue
-        if len(stream.samples):
-            return stream
-        empty = empty or stream
-    if empty is not None:
-        return empty
+def _read(source: bytes | Path, file: BinaryIO, window: Window, size: int) -> Stream:
+    """What the decoder for this kind of file makes of it. Raises `AudioError` if none can read it."""
+    kind, _ = kind_of(file)
     file.seek(0)
-    other = name_of_other_content(file.read(512))
-    if other:
-        raise AudioError(Reason.UNSUPPORTED, f"it is {other}, not audio")
+    head = file.read(512)
+    if kind == "unknown":
+        other = name_of_other_content(head)
+        if other:
+            raise AudioError(Reason.UNSUPPORTED, f"it is {other}, not audio")
+        other = name_of_other_sound(head)
+        if other:
+            raise AudioError(Reason.UNSUPPORTED, f"it is {other}, which is not read; what is: {CODECS}")
+    problems = []
+    try:
+        if kind == "samples":
+            try:
+                return decode_wav.read(file, window, size)
+            except CannotRead as problem:
+                problems.append(str(problem))
+            except CompressedWav:
+                pass
+        return sandbox.read(source, window)
+    except OtherCodec as codec:
+        raise AudioError(Reason.UNSUPPORTED, f"its codec is {codec}, which is not read; what is: {CODECS}") from None
+    except CannotRead as problem:
+        problems.append(str(problem))
     missing = what_is_missing(file, size)
     if missing:
         raise AudioError(Reason.TRUNCATED, f"cut off: {missing} is not there")

@@ -1,48 +1,63 @@
-"""Decoding with libsndfile: wav, flac, ogg (Vorbis, Opus), mp3, aiff and its other formats."""
+"""Decoding with libsndfile: FLAC, Ogg (Vorbis, Opus) and MP3. Runs in the sandbox alone: its formats are native code."""
 
 import time
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from genre_assets.audio.filters import Floats
-from genre_assets.audio.stream import DECODE_SECONDS, CannotRead, Stream, Window
+from genre_assets.audio.stream import (
+    BLOCK_VALUES,
+    DECODE_SECONDS,
+    CannotRead,
+    Floats,
+    OtherCodec,
+    Stream,
+    Window,
+    room_for,
+)
 
 if TYPE_CHECKING:
     from soundfile import SoundFile
 
-BLOCK_VALUES = 1 << 18  # samples times channels decoded at once: 1 MiB
+FORMATS = frozenset({"FLAC", "OGG", "MP3", "MPEG"})
+_OTHER_SUBTYPES = {"MPEG_LAYER_I": "MPEG layer 1", "MPEG_LAYER_II": "MPEG layer 2"}
 
 
-def read(file: BinaryIO, window: Window) -> Stream:
-    """Decode the window. Raises `CannotRead` if libsndfile cannot."""
+def read(file: BinaryIO | int, window: Window, out: Floats | None = None) -> Stream:
+    """Decode the window, of a file or of an open descriptor, into `out` if it is given.
+
+    Raises `CannotRead` if libsndfile cannot, `OtherCodec` for a codec that is not on the list.
+    """
     import soundfile
 
     try:
-        with soundfile.SoundFile(file) as sound:
+        with soundfile.SoundFile(file, closefd=False) as sound:
+            if sound.format not in FORMATS or sound.subtype in _OTHER_SUBTYPES:
+                raise OtherCodec(_OTHER_SUBTYPES.get(sound.subtype, sound.format))
             rate, channels = sound.samplerate, sound.channels
             duration = sound.frames / rate
             first = round(window.start(duration) * rate)
             if first:
                 sound.seek(first)
-            samples = _mono(sound, round(window.max_seconds * rate))
-            return Stream(samples, rate, duration, channels, sound.format.lower())
+            room = room_for(window, rate)
+            samples = np.empty(room, np.float32) if out is None else out[:room]
+            return Stream(samples[: _mono(sound, samples)], rate, duration, channels, sound.format.lower())
     except (soundfile.LibsndfileError, RuntimeError, ValueError, ZeroDivisionError, OverflowError) as error:
         message = str(getattr(error, "error_string", error))
         raise CannotRead(f"libsndfile: {message}") from None
 
 
-def _mono(sound: "SoundFile", wanted: int) -> Floats:
-    """Up to `wanted` frames, mixed down block by block."""
+def _mono(sound: "SoundFile", samples: Floats) -> int:
+    """Fill `samples`, mixed down block by block; how many there were."""
     block = max(1, BLOCK_VALUES // sound.channels)
     deadline = time.monotonic() + DECODE_SECONDS
-    parts: list[Floats] = []
-    while wanted > 0:
-        data = sound.read(min(block, wanted), dtype="float32", always_2d=True)
+    done = 0
+    while done < len(samples):
+        data = sound.read(min(block, len(samples) - done), dtype="float32", always_2d=True)
         if not len(data):
             break
-        parts.append(data[:, 0].copy() if data.shape[1] == 1 else data.mean(axis=1, dtype=np.float32))
-        wanted -= len(data)
+        samples[done : done + len(data)] = data[:, 0] if data.shape[1] == 1 else data.mean(axis=1, dtype=np.float32)
+        done += len(data)
         if time.monotonic() > deadline:
             raise CannotRead(f"libsndfile: not decoded in {DECODE_SECONDS:g} s")
-    return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+    return done

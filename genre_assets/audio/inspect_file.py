@@ -8,7 +8,7 @@ from genre_assets.audio import fingerprint
 from genre_assets.audio.extract import Limits, decode_limited, fingerprint_of
 from genre_assets.audio.reasons import OK, AudioError, Reason
 
-VERSION = "1"  # of the rules: a change has every file looked at again
+VERSION = "2"  # of the rules: a change has every file looked at again
 
 
 @dataclass(frozen=True)

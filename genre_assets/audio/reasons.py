@@ -35,7 +35,7 @@ MEANING: Mapping[Reason, str] = {
     Reason.SILENT: "nothing in it is louder than -80 dB of full scale",
     Reason.TOO_SHORT: "it is shorter than GENRE_MIN_SECONDS",
     Reason.NOT_FINITE: "it holds samples that are not numbers, or beyond any level",
-    Reason.UNSUPPORTED: "it is not audio, or has a sample rate out of range",
+    Reason.UNSUPPORTED: "it is not audio, or in a codec that is not read, or has a sample rate out of range",
     Reason.TOO_LARGE: "it is larger than GENRE_MAX_FILE_MB",
     Reason.DUPLICATE: "the same bytes are there under another key of the genre",
     Reason.DUPLICATE_RECORDING: "the same recording is there in another file of the genre",

@@ -1,15 +1,28 @@
-"""What the decoders have in common: the part of a file that is wanted, and what comes of it."""
+"""What the decoders have in common: the part of a file that is wanted, and what comes of it.
+
+It imports NumPy alone: the sandboxed decoder starts with it.
+"""
 
 from dataclasses import dataclass
 from typing import Literal
 
-from genre_assets.audio.filters import Floats
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
 
 DECODE_SECONDS = 20.0  # no file of ours takes a tenth of this; a decoder that does is being attacked
+SAMPLE_RATES = (4_000, 400_000)
+BLOCK_VALUES = 1 << 18  # samples times channels decoded at once: 1 MiB as float32
+CODECS = "PCM and float samples (wav, aiff, au), FLAC, Vorbis, Opus, MP3 and AAC"
 
 
 class CannotRead(Exception):
     """One decoder cannot read the file; another may."""
+
+
+class OtherCodec(Exception):
+    """The sound is in a codec that is not on the list. Its text names the codec."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +52,8 @@ class Stream:
     duration_s: float
     channels: int
     format: str
+
+
+def room_for(window: Window, rate: int) -> int:
+    """How many samples the window has at most; none at a rate that is refused anyway."""
+    return round(window.max_seconds * rate) if SAMPLE_RATES[0] <= rate <= SAMPLE_RATES[1] else 0

@@ -64,7 +64,10 @@ def damaged(data: bytes, seed: int) -> bytes:
 
 
 def note_writing(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+    writing = (
+        event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
+    )
+    if writing and arguments[0] != os.devnull:  # of the decoder process
         written.append(str(arguments[0]))
 
 
