@@ -9,6 +9,7 @@ import dagster as dg
 from pydantic import Field
 
 from genre_assets.database import Database
+from genre_assets.errors import GenreError
 from genre_assets.serving import promotion
 from genre_assets.serving.batch import predict_prefix
 from genre_assets.serving.client import GenreClient
@@ -45,8 +46,17 @@ def live_ensemble(
     before serves on. Nothing is touched when it serves already.
     """
     route = promotion.current_route(database) if config.route == "keep" else config.route
-    with GenreClient.from_settings(settings) as client:
-        live = go_live(settings, store, triton, client, route)
+    requested = None
+    if config.route != "keep":
+        wish = {**config.evidence, "pinned": True} if config.pinned else config.evidence
+        requested = promotion.request(database, route, actor=config.actor, reason=config.reason, evidence=wish)
+    try:
+        with GenreClient.from_settings(settings) as client:
+            live = go_live(settings, store, triton, client, route)
+    except GenreError:
+        if requested is not None:
+            promotion.withdraw(database, requested)
+        raise
     evidence = {**config.evidence, "release": live.release.id, "version": live.version}
     moved = promotion.confirm(
         database, route, actor=config.actor, reason=config.reason, evidence=evidence, pinned=config.pinned

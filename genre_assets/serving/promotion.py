@@ -102,6 +102,30 @@ def advance(database: Database, rules: Rules, now: datetime | None = None) -> tu
         return _standing(cursor), decision
 
 
+def request(
+    database: Database, route: Route, *, actor: str, reason: str, evidence: Mapping[str, Any] | None = None
+) -> int | None:
+    """Book a wish for `route` as the open move, before Triton is touched: a run that is killed is then asked for again.
+
+    An open move to the same route stands as it is; one to another route is overtaken. Nothing is requested before the
+    first release, nor for the route that serves. Returns the id of a move that this call opened.
+    """
+    database.ensure(DDL)
+    with _locked(database) as cursor:
+        before = _standing(cursor)
+        if before.serving is None or before.serving.route == route:
+            return None
+        if before.due is not None and before.due.route == route:
+            return None
+        cursor.execute(f"UPDATE route_state SET dropped_at = now() WHERE {_OPEN}")  # noqa: S608
+        return _insert(cursor, before.serving, route, actor, reason, dict(evidence or {}))
+
+
+def withdraw(database: Database, move: int) -> None:
+    """Drop a requested move that could not be made; one that was booked or overtaken meanwhile is left alone."""
+    database.execute(f"UPDATE route_state SET dropped_at = now() WHERE id = %s AND {_OPEN}", (move,))  # noqa: S608
+
+
 def confirm(
     database: Database,
     route: Route,
@@ -129,7 +153,10 @@ def confirm(
         if before.due is not None and before.due.route == route:
             actor, reason = before.due.actor, before.due.reason
             evidence = {**(evidence or {}), **before.due.evidence}
-            cursor.execute(f"UPDATE route_state SET switched_at = now() WHERE id = %s AND {_OPEN}", (before.due.id,))  # noqa: S608
+            cursor.execute(
+                f"UPDATE route_state SET switched_at = now(), pinned = %s WHERE id = %s AND {_OPEN}",  # noqa: S608
+                (pinned, before.due.id),
+            )
         else:
             cursor.execute(f"UPDATE route_state SET dropped_at = now() WHERE {_OPEN}")  # noqa: S608
             number = _insert(cursor, before.serving, route, actor, reason, dict(evidence or {}))

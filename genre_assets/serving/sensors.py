@@ -53,7 +53,10 @@ def promotion_due(
     move = standing.due
     if move is None:
         return dg.SkipReason(decision.reason if decision else "nothing is released yet")
-    config = {"route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence}
+    config = {
+        "route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence,
+        "pinned": bool(move.evidence.get("pinned")),  # a person's, whose run was killed
+    }  # fmt: skip
     return _request(context, f"move-{move.id}", {"ops": {"live_ensemble": {"config": config}}})
 
 

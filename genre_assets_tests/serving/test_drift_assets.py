@@ -9,8 +9,12 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from genre_assets import audit
 from genre_assets.database import Database
+from genre_assets.errors import PermanentFailure
 from genre_assets.serving import prediction_log, promotion, sensors
+from genre_assets.serving.assets import LiveEnsembleConfig, live_ensemble
+from genre_assets.serving.control import TritonControl
 from genre_assets.serving.drift import report
 from genre_assets.serving.drift.assets import drift_reports
 from genre_assets.serving.prediction_log import Row
@@ -192,9 +196,49 @@ def test_drift_asks_for_one_promotion_and_again_only_after_it_failed(
         assert isinstance(tick(sensors.promotion_due, platform, instance), dg.SkipReason)
 
 
-def test_the_asked_for_configuration_is_one_that_live_ensemble_takes(platform: dict[str, Any]) -> None:
-    from genre_assets.serving.assets import LiveEnsembleConfig
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing of the run's own code follows it."""
 
+
+def test_a_persons_promotion_killed_after_the_switch_is_asked_for_again_and_booked_once(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr("genre_assets.serving.assets.go_live", killed)
+    config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person", pinned=True)
+    triton = TritonControl("127.0.0.1:1")
+    with pytest.raises(Killed):
+        live_ensemble(config, platform["settings"], platform["store"], platform["database"], triton)
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = tick(sensors.promotion_due, platform, instance).run_config["ops"]["live_ensemble"]["config"]
+    assert (asked["route"], asked["actor"], asked["reason"], asked["pinned"]) == ("fallback", "person", "noise", True)
+    for _ in range(2):
+        promotion.confirm(platform["database"], "fallback", actor="person", reason="noise", pinned=asked["pinned"])
+    (row,) = audit.history(platform["database"], subject="route")
+    assert (row.moved_to, row.actor) == ("fallback", "person")
+    serving = promotion.standing(platform["database"]).serving
+    assert serving is not None
+    assert serving.pinned
+
+
+def test_a_persons_promotion_that_is_refused_leaves_no_open_move(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermanentFailure("it does not load")
+
+    monkeypatch.setattr("genre_assets.serving.assets.go_live", refused)
+    config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person")
+    with pytest.raises(PermanentFailure):
+        live_ensemble(
+            config, platform["settings"], platform["store"], platform["database"], TritonControl("127.0.0.1:1")
+        )
+    assert promotion.standing(platform["database"]).due is None
+
+
+def test_the_asked_for_configuration_is_one_that_live_ensemble_takes(platform: dict[str, Any]) -> None:
     run_drift(platform, log_rows(64, shift=0.8))
     with dg.DagsterInstance.ephemeral() as instance:
         request = tick(sensors.promotion_due, platform, instance)
