@@ -45,22 +45,15 @@ def live_ensemble(
     The release is switched in whole; the golden clips must be answered as offline; if anything fails, what served
     before serves on. Nothing is touched when it serves already.
     """
-    route = promotion.current_route(database) if config.route == "keep" else config.route
-    requested = None
-    if config.route != "keep":
-        wish = {**config.evidence, "pinned": True} if config.pinned else config.evidence
-        requested = promotion.request(database, route, actor=config.actor, reason=config.reason, evidence=wish)
+    wish = promotion.Wish(config.route, config.actor, config.reason, config.evidence, config.pinned)
+    requested = promotion.request(database, wish)
     try:
         with GenreClient.from_settings(settings) as client:
-            live = go_live(settings, store, triton, client, route)
+            live = go_live(settings, store, triton, client, lambda: promotion.route_for(database, config.route))
     except GenreError:
-        if requested is not None:
-            promotion.withdraw(database, requested)
+        promotion.withdraw(database, requested)
         raise
-    evidence = {**config.evidence, "release": live.release.id, "version": live.version}
-    moved = promotion.confirm(
-        database, route, actor=config.actor, reason=config.reason, evidence=evidence, pinned=config.pinned
-    )
+    moved = promotion.book(database, wish, live.route, {"release": live.release.id, "version": live.version})
     return dg.MaterializeResult(
         metadata={
             "release": live.release.id,

@@ -5,6 +5,7 @@ serves on. Files and loading are the business of `live_files.py`.
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from genre_assets.serving.client import GenreClient
 from genre_assets.serving.control import TritonControl
 from genre_assets.serving.live_files import Standing, load, return_to, stage, stale
 from genre_assets.serving.routing import locked, written_route
+from genre_assets.serving.state import Route
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -27,7 +29,7 @@ class Live:
     """What serves now, and what was done for it."""
 
     release: Release
-    route: str
+    route: Route
     version: int
     route_before: str | None
     published: bool  # whether another release serves than before
@@ -35,8 +37,12 @@ class Live:
     seconds: float = 0.0
 
 
-def go_live(settings: Settings, store: ObjectStore, control: TritonControl, client: GenreClient, route: str) -> Live:
-    """Serve the newest release on a route ("champion" or "fallback").
+def go_live(
+    settings: Settings, store: ObjectStore, control: TritonControl, client: GenreClient, choose: Callable[[], Route]
+) -> Live:
+    """Serve the newest release on the route that `choose` names ("champion" or "fallback").
+
+    It is asked when the repository is locked, so that no other change comes between the choice and its effect.
 
     Raises
     ------
@@ -49,11 +55,13 @@ def go_live(settings: Settings, store: ObjectStore, control: TritonControl, clie
     """
     started = time.monotonic()
     release = newest(settings, store)
-    if route not in release.roles:
-        raise BadInput(f"release {release.id} has no {route}; it has: {', '.join(release.roles)}")
-    repository, version = settings.repository, release.roles[route]
+    repository = settings.repository
     ensure_repository(repository)
     with locked(repository):
+        route = choose()
+        if route not in release.roles:
+            raise BadInput(f"release {release.id} has no {route}; it has: {', '.join(release.roles)}")
+        version = release.roles[route]
         before = Standing(live_release(repository), written_route(repository))
         serves = before.release == release.id and not stale(control, release, before.route)
         folder = releases_folder(repository) / release.id if serves else stage(settings, store, release)

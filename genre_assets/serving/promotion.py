@@ -8,9 +8,9 @@ transaction. Each step may be repeated, interrupted or run twice at once: the mo
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from genre_assets import audit
 from genre_assets.database import Database
@@ -102,28 +102,54 @@ def advance(database: Database, rules: Rules, now: datetime | None = None) -> tu
         return _standing(cursor), decision
 
 
-def request(
-    database: Database, route: Route, *, actor: str, reason: str, evidence: Mapping[str, Any] | None = None
-) -> int | None:
-    """Book a wish for `route` as the open move, before Triton is touched: a run that is killed is then asked for again.
+@dataclass(frozen=True)
+class Wish:
+    """What a run of `live_ensemble` is asked for: a route ("keep" for the one that serves), by whom and why."""
+
+    route: Route | Literal["keep"]
+    actor: str
+    reason: str
+    evidence: Mapping[str, Any] = field(default_factory=dict)
+    pinned: bool = False
+
+
+def route_for(database: Database, wanted: Route | Literal["keep"]) -> Route:
+    """The route that is to serve now."""
+    return current_route(database) if wanted == "keep" else wanted
+
+
+def request(database: Database, wish: Wish) -> int | None:
+    """Open the wished move before Triton is touched: if the run is killed, it is asked for again.
 
     An open move to the same route stands as it is; one to another route is overtaken. Nothing is requested before the
     first release, nor for the route that serves. Returns the id of a move that this call opened.
     """
+    if wish.route == "keep":
+        return None
     database.ensure(DDL)
     with _locked(database) as cursor:
         before = _standing(cursor)
-        if before.serving is None or before.serving.route == route:
+        if before.serving is None or before.serving.route == wish.route:
             return None
-        if before.due is not None and before.due.route == route:
+        if before.due is not None and before.due.route == wish.route:
             return None
         cursor.execute(f"UPDATE route_state SET dropped_at = now() WHERE {_OPEN}")  # noqa: S608
-        return _insert(cursor, before.serving, route, actor, reason, dict(evidence or {}))
+        evidence = {**wish.evidence, "pinned": True} if wish.pinned else dict(wish.evidence)
+        return _insert(cursor, before.serving, wish.route, wish.actor, wish.reason, evidence)
 
 
-def withdraw(database: Database, move: int) -> None:
+def book(database: Database, wish: Wish, route: Route, facts: Mapping[str, Any]) -> bool:
+    """Triton serves `route`: book it, as `confirm` does. A wish to keep the route is no move, but for the first release."""
+    if wish.route == "keep" and standing(database).serving is not None:
+        return False
+    evidence = {**wish.evidence, **facts}
+    return confirm(database, route, actor=wish.actor, reason=wish.reason, evidence=evidence, pinned=wish.pinned)
+
+
+def withdraw(database: Database, move: int | None) -> None:
     """Drop a requested move that could not be made; one that was booked or overtaken meanwhile is left alone."""
-    database.execute(f"UPDATE route_state SET dropped_at = now() WHERE id = %s AND {_OPEN}", (move,))  # noqa: S608
+    if move is not None:
+        database.execute(f"UPDATE route_state SET dropped_at = now() WHERE id = %s AND {_OPEN}", (move,))  # noqa: S608
 
 
 def confirm(

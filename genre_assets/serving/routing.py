@@ -74,6 +74,11 @@ def written_route(repository: Path) -> str | None:
 @contextmanager
 def locked(repository: Path) -> Iterator[None]:
     """One change of a repository at a time, over all processes."""
-    with repository.with_name(f"{repository.name}.lock").open("w") as lock:
+    with lock_file(repository).open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def lock_file(repository: Path) -> Path:
+    """Locked while a change of the repository is made."""
+    return repository.with_name(f"{repository.name}.lock")

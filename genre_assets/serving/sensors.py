@@ -14,7 +14,15 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from genre_assets import audit
 from genre_assets.database import Database
-from genre_assets.serving import alert_sources, log_gauges, promotion, retraining_requests, window_store
+from genre_assets.errors import TransientFailure
+from genre_assets.serving import (
+    alert_sources,
+    log_gauges,
+    promotion,
+    reconciliation,
+    retraining_requests,
+    window_store,
+)
 from genre_assets.serving.alert_sources import CheckEvaluation
 from genre_assets.serving.alerts import Alerts
 from genre_assets.serving.control import TritonControl
@@ -43,21 +51,50 @@ def new_drift_window(
 
 @dg.sensor(job_name="promote", minimum_interval_seconds=INTERVAL, default_status=RUNNING)
 def promotion_due(
-    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    database: dg.ResourceParam[Database],
+    triton: dg.ResourceParam[TritonControl],
 ) -> dg.RunRequest | dg.SkipReason:
     """Failed (or again passing) drift checks call for another route: run the job promote.
 
     It decides from the rows that the check `feature_drift` states, so that a verdict whose run died later counts too.
+    Without a move that is due, files and Triton are made equal to the books if a kill or a restart left them apart.
     """
     standing, decision = promotion.advance(database, PromotionRules.from_settings(settings))
     move = standing.due
     if move is None:
+        if standing.serving is not None and (request := _reconcile(context, settings, triton, standing.serving.route)):
+            return request
         return dg.SkipReason(decision.reason if decision else "nothing is released yet")
     config = {
         "route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence,
         "pinned": bool(move.evidence.get("pinned")),  # a person's, whose run was killed
     }  # fmt: skip
     return _request(context, f"move-{move.id}", {"ops": {"live_ensemble": {"config": config}}})
+
+
+def _reconcile(
+    context: dg.SensorEvaluationContext, settings: Settings, triton: TritonControl, route: str
+) -> dg.RunRequest | dg.SkipReason | None:
+    """A run that makes files and Triton equal to the books, if they have been apart for some seconds."""
+    try:
+        apart = reconciliation.difference(reconciliation.observe(route, settings.repository, triton))
+    except TransientFailure:
+        return None  # the supervisor restarts a server that is away
+    now = datetime.now(UTC).timestamp()
+    since = float(context.cursor or 0.0)
+    if apart is None:
+        if since:
+            context.update_cursor("")
+        return None
+    if not since:
+        context.update_cursor(str(now))
+        since = now
+    if now - since < reconciliation.SETTLING_SECONDS:
+        return dg.SkipReason(f"{apart}; looked at again in a moment")
+    config = {"route": route, "reason": apart, "actor": "reconciliation"}
+    return _request(context, f"reconcile-{since:.0f}", {"ops": {"live_ensemble": {"config": config}}})
 
 
 @dg.sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)

@@ -12,6 +12,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from genre_assets.errors import PermanentFailure, TransientFailure
+from genre_assets.stack.service import http_health
 
 LOCATION = "genre_assets"
 REPOSITORY = "__repository__"
@@ -85,9 +86,9 @@ def launch_problem(url: str) -> str | None:
         __typename ... on PythonError {message}}}"""
     job = {"pipelineName": "promote", "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
     try:
-        plan = query(url, text, {"job": job}, timeout=10)["executionPlanOrError"]
+        plan = query(url, text, {"job": job}, timeout=8)["executionPlanOrError"]
     except TransientFailure:
-        return None
+        return "the plan of a run is not there in time" if http_health(f"{url}/server_info").healthy else None
     except PermanentFailure as error:
         return str(error)
     if plan["__typename"] == "PythonError":

@@ -35,25 +35,28 @@ def end_session(process: "subprocess.Popen[bytes]", stop_signal: signal.Signals,
 
 
 def session_members(leader: int) -> list[psutil.Process]:
-    """Every process of the session that `leader` leads (children that left for a session of their own included)."""
-    members = []
+    """Every process of the session that `leader` leads, and every descendant that left for a session of its own."""
+    try:
+        found = {process.pid: process for process in psutil.Process(leader).children(recursive=True)}
+    except psutil.NoSuchProcess:
+        found = {}
     for process in psutil.process_iter():
         try:
             if os.getsid(process.pid) == leader and process.pid != leader:
-                members.append(process)
+                found[process.pid] = process
         except (ProcessLookupError, PermissionError, psutil.NoSuchProcess):
             continue
-    return members
+    return list(found.values())
 
 
 def stopped_members(leader: int) -> list[int]:
-    """Process ids of the session that something has stopped (SIGSTOP), the leader included."""
+    """Process ids of these, and of the leader, that something has stopped (SIGSTOP)."""
     found = []
-    for process in psutil.process_iter():
+    for pid in (leader, *(process.pid for process in session_members(leader))):
         try:
-            if os.getsid(process.pid) == leader and process.status() == psutil.STATUS_STOPPED:
-                found.append(process.pid)
-        except (ProcessLookupError, PermissionError, psutil.Error):
+            if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
+                found.append(pid)
+        except psutil.Error:
             continue
     return found
 

@@ -93,7 +93,7 @@ def live(
             client, models, execution_environment, folder,
         )  # fmt: skip
         stack.releases.append(stack.build(models, {"champion": 3, "fallback": 4}, "first"))
-        go_live(settings, stack.store, service.control, client, "champion")
+        go_live(settings, stack.store, service.control, client, lambda: "champion")
         yield stack
         client.close()
     assert not list(Path("/dev/shm").glob(f"genre_{http}_*"))

@@ -38,7 +38,8 @@ def platform(
     store.write_parquet(settings.serving_bucket, "reference/version=1/part.parquet", reference_frame())
     promotion.confirm(database, "champion", actor="build", reason="first release")
     database.execute("UPDATE route_state SET decided_at = %s", (START,))
-    return {"database": database, "store": store, "settings": settings}
+    silent = TritonControl("127.0.0.1:1")
+    return {"database": database, "store": store, "settings": settings, "triton": silent}
 
 
 def run_drift(platform: dict[str, Any], rows: Sequence[Row]) -> dg.ExecuteInProcessResult:

@@ -71,7 +71,7 @@ def load(live: LiveStack, clients: int = 8) -> Iterator[Load]:
 def fresh_log(live: LiveStack) -> None:
     """The champion of the first release serves, and the log is empty."""
     live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-    go_live(live.settings, live.store, live.control, live.client, "champion")
+    go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
     wait_until_logged(live)
     read(live.database)
     live.database.execute("TRUNCATE served_requests")

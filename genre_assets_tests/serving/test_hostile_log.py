@@ -23,7 +23,7 @@ pytestmark = pytest.mark.stack
 def first_release(live: LiveStack) -> None:
     """The first release serves, and the log is empty."""
     live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-    go_live(live.settings, live.store, live.control, live.client, "champion")
+    go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
     read(live.database)
     live.database.execute("TRUNCATE served_requests")
 

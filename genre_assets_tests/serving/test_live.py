@@ -28,7 +28,7 @@ def first_release(live: LiveStack) -> None:
     """Every test starts with the first release live and the champion serving."""
     release_of_the_session = live.releases[0]
     live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": release_of_the_session.id})
-    go_live(live.settings, live.store, live.control, live.client, "champion")
+    go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
 
 
 def test_answers_are_those_of_the_offline_path(live: LiveStack) -> None:
@@ -78,7 +78,7 @@ def test_a_new_release_is_switched_in_whole_and_only_what_changed_is_loaded(live
     models = {**live.models, 7: toy_model(tmp_path / "m7", version=7, family="k_neighbors", seed=7)}
     made = live.build(models, {"champion": 7, "fallback": 4}, "second")
     before = stub_processes(live)
-    done = go_live(live.settings, live.store, live.control, live.client, "champion")
+    done = go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
     assert (done.published, done.version, live_release(live.settings.repository)) == (True, 7, made.id)
     answer = live.client.predict([clip(1)])[0]
     assert (answer.model, answer.version) == ("k_neighbors", 7)
@@ -90,7 +90,7 @@ def test_nothing_is_touched_when_it_serves_already(live: LiveStack, monkeypatch:
     monkeypatch.setattr(live.control, "load", lambda model: pytest.fail("it was loaded again"))
     root = live.settings.repository.parent
     files = {p: p.lstat().st_mtime_ns for p in root.rglob("*") if "spool" not in p.parts}
-    done = go_live(live.settings, live.store, live.control, live.client, "champion")
+    done = go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
     assert not done.published
     after = {p: p.lstat().st_mtime_ns for p in root.rglob("*") if "spool" not in p.parts}
     assert after == files | {root / "repository.lock": after[root / "repository.lock"]}
@@ -101,7 +101,7 @@ def test_a_release_that_does_not_load_leaves_the_one_before_serving(live: LiveSt
     good = live.build({**live.models, 8: folder}, {"champion": 8, "fallback": 4}, "third")
     sabotage(live, good, "models/predictor/8/model.py", b"raise RuntimeError('deliberately broken')\n")
     with pytest.raises(PermanentFailure, match=rf"{live.releases[0].id} serves on"):
-        go_live(live.settings, live.store, live.control, live.client, "champion")
+        go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
     assert live_release(live.settings.repository) == live.releases[0].id
     assert live.client.predict([clip(1)])[0].version == 3
     assert live.control.route() == "champion"
@@ -117,7 +117,7 @@ def test_a_release_that_answers_otherwise_than_offline_leaves_the_one_before_ser
             entry["label"] = "reggae" if entry["label"] != "reggae" else "rock"
     rewrite(live, made)
     with pytest.raises(PermanentFailure, match="answers otherwise than offline"):
-        go_live(live.settings, live.store, live.control, live.client, "champion")
+        go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
     assert live.client.predict([clip(1)])[0].version == 3
     assert not inspect(live.settings, live.store, live.control, live.client).holds
 
@@ -127,7 +127,7 @@ def test_a_damaged_release_is_not_taken(live: LiveStack, tmp_path: Path) -> None
     made = live.build({**live.models, 11: folder}, {"champion": 11, "fallback": 4}, "fifth")
     live.store.put_bytes(live.settings.serving_bucket, f"releases/{made.id}/models/predictor/11/model.onnx", b"damaged")
     with pytest.raises(PermanentFailure, match="damaged"):
-        go_live(live.settings, live.store, live.control, live.client, "champion")
+        go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
     assert live_release(live.settings.repository) == live.releases[0].id
 
 
@@ -160,7 +160,7 @@ def test_a_route_that_the_release_lacks_is_refused_before_anything_changes(live:
     with pytest.raises(BadInput, match="no nobody"):
         switch_route(live.settings.repository, live.control, "nobody")
     with pytest.raises(BadInput, match="has no nobody"):
-        go_live(live.settings, live.store, live.control, live.client, "nobody")
+        go_live(live.settings, live.store, live.control, live.client, lambda: "nobody")  # type: ignore[arg-type,return-value]
     assert live.control.route() == "champion"
 
 
