@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genre_assets.errors import BadInput, TransientFailure
+from genre_assets.errors import BadInput, DamagedObject, TransientFailure
 from genre_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -134,24 +134,39 @@ class ObjectStore:
         partial.replace(path)
 
     def read_json(self, bucket: str, key: str) -> Any:
-        """The object parsed as JSON."""
-        return json.loads(self.get_bytes(bucket, key))
+        """The object parsed as JSON. Raises `DamagedObject` if it is none."""
+        try:
+            return json.loads(self.get_bytes(bucket, key))
+        except (ValueError, RecursionError) as error:
+            raise DamagedObject(_damaged(bucket, key, "JSON", error)) from error
 
     def write_json(self, bucket: str, key: str, value: Any) -> None:
         """`value` as indented JSON."""
         self.put_bytes(bucket, key, json.dumps(value, indent=1, sort_keys=True).encode(), "application/json")
 
     def read_parquet(self, bucket: str, key: str) -> "pd.DataFrame":
-        """The object as a DataFrame."""
+        """The object as a DataFrame. Raises `DamagedObject` if it is no Parquet file."""
         import pandas as pd
+        import pyarrow as pa
 
-        return pd.read_parquet(io.BytesIO(self.get_bytes(bucket, key)))
+        data = io.BytesIO(self.get_bytes(bucket, key))
+        try:
+            return pd.read_parquet(data)
+        except (ValueError, OSError, pa.ArrowException) as error:
+            raise DamagedObject(_damaged(bucket, key, "Parquet", error)) from error
 
     def write_parquet(self, bucket: str, key: str, frame: "pd.DataFrame") -> None:
         """The frame as one Parquet file, without its index."""
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False, compression="zstd")
         self.put_bytes(bucket, key, buffer.getvalue(), "application/vnd.apache.parquet")
+
+
+def _damaged(bucket: str, key: str, form: str, error: Exception) -> str:
+    said = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return (
+        f"s3://{bucket}/{key} is damaged: no {form} ({said}); put it back, or remove it and materialise its asset again"
+    )
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
-from genre_assets.errors import GenreError
+from genre_assets.errors import DamagedObject, GenreError
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -30,7 +30,7 @@ class Checkpoint:
         """What an interrupted run left."""
         try:
             frame = self.store.read_parquet(self.bucket, self.key)
-        except FileNotFoundError:
+        except (FileNotFoundError, DamagedObject):
             return []
         self.written = True
         return records(frame)

@@ -14,6 +14,7 @@ import numpy as np
 from genre_assets.audio import inventory
 from genre_assets.audio.extract import FeatureSet, feature_set_named
 from genre_assets.audio.filters import Floats
+from genre_assets.errors import DamagedObject
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -70,12 +71,12 @@ def read(store: ObjectStore, settings: Settings, genre: str) -> "pd.DataFrame":
 
 
 def read_manifest(store: ObjectStore, settings: Settings, genre: str) -> Manifest | None:
-    """The manifest of a genre's features; None if there is none yet."""
+    """The manifest of a genre's features; None if there is none, or none that is whole."""
     try:
         stored = store.read_json(settings.features_bucket, manifest_key(settings.feature_set, genre))
-    except FileNotFoundError:
+        return Manifest(**{**stored, "columns": tuple(stored["columns"])})
+    except (FileNotFoundError, DamagedObject, TypeError, KeyError):  # a genre without one is due, which mends it
         return None
-    return Manifest(**{**stored, "columns": tuple(stored["columns"])})
 
 
 def is_up_to_date(store: ObjectStore, settings: Settings, genre: str, content: str) -> bool:

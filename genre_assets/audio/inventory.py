@@ -19,6 +19,7 @@ from genre_assets.audio.fetch import fetched
 from genre_assets.audio.inspect_file import Inspection, inspect, refused, rules
 from genre_assets.audio.reasons import OK, Reason
 from genre_assets.audio.workers import Lost, MapTasks, Progress, map_files
+from genre_assets.errors import DamagedObject
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore
@@ -171,10 +172,10 @@ def rules_of(settings: Settings) -> str:
 
 
 def read_claim(store: ObjectStore, settings: Settings, genre: str) -> Claim | None:
-    """The claim of a stored inventory, or of the quarantine of `unknown`; None if there is none yet."""
+    """The claim of a stored inventory, or of the quarantine of `unknown`; None if there is none, or none that is whole."""
     try:
         return Claim(**store.read_json(settings.features_bucket, _claim_key(genre)))
-    except FileNotFoundError:
+    except (FileNotFoundError, DamagedObject, TypeError):  # a genre without a claim is due, which mends it
         return None
 
 

@@ -9,6 +9,7 @@ from genre_assets.audio import features as feature_tables
 from genre_assets.audio import inventory
 from genre_assets.audio.reasons import MEANING, OK, Reason
 from genre_assets.settings import Settings
+from genre_assets.text import in_markdown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,20 +47,20 @@ def table_of_reasons(tables: "Mapping[str, pd.DataFrame]", *, examples: int = 3)
     for reason in Reason:
         rows = [row for table in tables.values() for row in table[table["verdict"] == reason].itertuples()]
         if rows:
-            shown = "; ".join(f"{_plain(row.key)}: {_plain(row.detail)}" for row in rows[:examples])
+            shown = "; ".join(f"{in_markdown(row.key)}: {in_markdown(row.detail)}" for row in rows[:examples])
             lines.append(f"| {reason} | {len(rows)} | {MEANING[reason]} | {shown} |")
     return "\n".join(lines) if len(lines) > 2 else "nothing in quarantine"
 
 
 def table_of_times(times: Sequence[tuple[str, float]]) -> str:
     """Keys and seconds as Markdown."""
-    rows = [f"| {_plain(key)} | {seconds:.2f} |" for key, seconds in times]
+    rows = [f"| {in_markdown(key)} | {seconds:.2f} |" for key, seconds in times]
     return "\n".join(["| file | seconds |", "|---|---|", *rows]) if rows else "none"
 
 
 def table_of_failures(failed: Mapping[str, str]) -> str:
     """Keys and what was wrong, as Markdown."""
-    rows = [f"| {_plain(key)} | {_plain(why)} |" for key, why in sorted(failed.items())]
+    rows = [f"| {in_markdown(key)} | {in_markdown(why)} |" for key, why in sorted(failed.items())]
     return "\n".join(["| file | why |", "|---|---|", *rows]) if rows else "none"
 
 
@@ -97,8 +98,3 @@ def _image(title: str, bars: int, draw: "Callable[[Axes], None]") -> str:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=80)
     return f"![{title}](data:image/png;base64,{base64.b64encode(file.getvalue()).decode()})"
-
-
-def _plain(text: object) -> str:
-    """Text that cannot break out of a Markdown table cell: keys are chosen by whoever uploads."""
-    return str(text).replace("\\", "\\\\").replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")[:200]

@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from genre_assets.cli.base import console, plain, progress_bar, visible
+from genre_assets.cli.base import console, plain, progress_bar
 from genre_assets.settings import load_settings
+from genre_assets.text import visible
 
 
 def ingest(folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders are genres.")]) -> None:

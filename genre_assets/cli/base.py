@@ -8,6 +8,8 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from genre_assets.text import visible
+
 NOTHING_SERVED = "nothing is served yet; build with: genre-assets run"
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
@@ -17,11 +19,6 @@ console = Console(stderr=True, highlight=False)
 def plain(text: object) -> Text:
     """Text that is not ours, for a console or a table: no markup in it counts, control characters are written out."""
     return Text(visible(text))
-
-
-def visible(text: object) -> str:
-    """The text with control characters (but line breaks and tabs) and lone surrogates written as escapes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in str(text))
 
 
 def say(text: object) -> None:

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say, visible
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings, load_settings
+from genre_assets.text import visible
 
 Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
 

@@ -1,10 +1,10 @@
 """Reads and writes the training set in the object store, and reads what it is made from."""
 
-import csv
 import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from genre_assets import text
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.errors import BadInput
 from genre_assets.models.training import Manifest, TrainingSet, content_hash
@@ -36,15 +36,17 @@ def read_features(store: ObjectStore, settings: Settings) -> "pd.DataFrame":
 
 
 def read_groups(store: ObjectStore, settings: Settings) -> dict[str, str]:
-    """`groups.csv` at the root of the raw bucket (columns key, group), empty when there is none."""
+    """`groups.csv` at the root of the raw bucket (columns key, group), empty when there is none.
+
+    Raises `BadInput` with the file and the line when it cannot be read: without it, a recording could stand on both
+    sides of the split, so it is not left out.
+    """
     try:
-        text = store.get_bytes(settings.raw_bucket, "groups.csv").decode("utf-8-sig")
+        data = store.get_bytes(settings.raw_bucket, "groups.csv")
     except FileNotFoundError:
         return {}
-    table = csv.DictReader(text.splitlines())
-    if not {"key", "group"} <= set(table.fieldnames or ()):
-        raise BadInput(f"s3://{settings.raw_bucket}/groups.csv needs the columns key and group, not {table.fieldnames}")
-    return {row["key"]: row["group"] for row in table if row["group"]}
+    rows = text.read_rows(data, f"s3://{settings.raw_bucket}/groups.csv", ("key", "group"))
+    return {row["key"]: row["group"] for _, row in rows if row["group"]}
 
 
 def write(store: ObjectStore, settings: Settings, training: TrainingSet) -> None:

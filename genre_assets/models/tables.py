@@ -95,13 +95,19 @@ def _check(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
     numbers = [c for c in columns if frame[c].dtype.kind not in "fiu"]
     if numbers:
         raise BadInput(f"{name}: columns that do not hold numbers: {', '.join(numbers[:6])}")
-    broken = [c for c in columns if not np.isfinite(frame[c].to_numpy(float)).all()]
-    if broken:
-        raise BadInput(f"{name}: {len(broken)} columns hold NaN or infinite values: {', '.join(broken[:6])}")
+    values = frame[list(columns)].to_numpy(float, na_value=np.nan)
+    broken = ~np.isfinite(values) | (np.abs(values) > np.finfo(np.float32).max)
+    if broken.any():
+        row, column = np.argwhere(broken)[0]
+        raise BadInput(
+            f"{name}, row {row + 1}, column {columns[column]}: {values[row, column]:g} is no finite number of float32 "
+            f"(NaN or infinite values, or beyond 3.4e38); {broken.sum()} values are so, in {broken.any(axis=0).sum()} columns"
+        )
 
 
 def _load(address: str, store: ObjectStore) -> "pd.DataFrame":
     import pandas as pd
+    import pyarrow as pa
 
     try:
         data = store.get_bytes(*parse_uri(address)) if address.startswith("s3://") else Path(address).read_bytes()
@@ -109,5 +115,5 @@ def _load(address: str, store: ObjectStore) -> "pd.DataFrame":
         raise BadInput(f"the feature table {address} cannot be read: {error}") from error
     try:
         return pd.read_csv(io.BytesIO(data)) if address.endswith(".csv") else pd.read_parquet(io.BytesIO(data))
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, pa.ArrowException) as error:
         raise BadInput(f"the feature table {address} is neither Parquet nor CSV: {error}") from error

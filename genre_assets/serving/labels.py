@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from genre_assets.database import Database
-from genre_assets.errors import BadInput
+from genre_assets.errors import BadInput, GenreError
 from genre_assets.genres import GENRES
 from genre_assets.serving import prediction_log, window_store
 from genre_assets.serving.drift import answers
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.review import read_labels
 from genre_assets.settings import Settings
-from genre_assets.store import ObjectStore
+from genre_assets.store import ObjectInfo, ObjectStore
+from genre_assets.text import MOST_BYTES, visible
 
 PREFIX = "labels/"
 DDL = """
@@ -53,31 +54,62 @@ ORDER BY r.fingerprint, r.ts
 
 @dataclass(frozen=True)
 class Taken:
-    """New files, and why some could not be read, by key."""
+    """How many new labels; `problems` of the files that were new now, `left_out` of all that lie there, by key."""
 
     labels: int
     problems: dict[str, str]
+    left_out: dict[str, str]
 
 
 def take_new(database: Database, store: ObjectStore, settings: Settings) -> Taken:
-    """Take the label files that are new or changed."""
+    """Take the label files that are new or changed. No file, and no failed listing, stops the others or the caller."""
     database.ensure(DDL)
-    known = {row["key"]: row["etag"] for row in database.rows("SELECT key, etag FROM label_files")}
-    total, problems = 0, {}
-    for entry in store.list(settings.raw_bucket, PREFIX):
-        if known.get(entry.key) == entry.etag:
-            continue
-        labels: list[tuple[str, int, str]] = []
-        problem = None
-        try:
-            labels = read_labels(store.get_bytes(settings.raw_bucket, entry.key).decode("utf-8-sig"), entry.key)
-        except (BadInput, UnicodeDecodeError) as error:
-            problem = problems[entry.key] = str(error)
-        with database.transaction() as cursor:
-            cursor.executemany(_KEEP, labels)
-            cursor.execute(_KEEP_FILE, (entry.key, entry.etag, len(labels), problem))
-        total += len(labels)
-    return Taken(total, problems)
+    rows = database.rows("SELECT key, etag, problem FROM label_files")
+    known = {row["key"]: (row["etag"], row["problem"]) for row in rows}
+    total, problems, left_out = 0, {}, {}
+    try:
+        listed = list(store.list(settings.raw_bucket, PREFIX))
+    except (GenreError, FileNotFoundError) as error:
+        return Taken(0, {PREFIX: str(error)}, {PREFIX: str(error)})
+    for entry in (e for e in listed if e.size or e.key.lower().endswith(".csv")):  # else the marker of a folder
+        key = visible(entry.key)
+        etag, problem = known.get(key, (None, None))
+        if etag != entry.etag:
+            try:
+                data = _content(store, settings.raw_bucket, entry)
+            except FileNotFoundError:
+                continue  # removed since it was listed
+            except GenreError as error:  # S3, not the file: asked for again next time
+                problems[key] = left_out[key] = str(error)
+                continue
+            labels, problem = _read(data, key)
+            with database.transaction() as cursor:
+                cursor.executemany(_KEEP, labels)
+                cursor.execute(_KEEP_FILE, (key, entry.etag, len(labels), problem))
+            total += len(labels)
+            problems |= {key: problem} if problem else {}
+        left_out |= {key: problem} if problem else {}
+    return Taken(total, problems, left_out)
+
+
+def _content(store: ObjectStore, bucket: str, entry: ObjectInfo) -> bytes | str:
+    """The bytes of the file, or why it is not even fetched."""
+    if not entry.key.lower().endswith(".csv"):
+        return f"{visible(entry.key)} is no .csv file"
+    if entry.size > MOST_BYTES:
+        size, most = entry.size / 1e6, MOST_BYTES / 1e6
+        return f"{visible(entry.key)}: the file has {size:.1f} MB; {most:g} MB are the most"
+    return store.get_bytes(bucket, entry.key)
+
+
+def _read(data: bytes | str, name: str) -> tuple[list[tuple[str, int, str]], str | None]:
+    """The labels of a file, or what is wrong with it."""
+    if isinstance(data, str):
+        return [], data
+    try:
+        return read_labels(data, name), None
+    except BadInput as error:
+        return [], str(error)
 
 
 def update_windows(database: Database, windows: int = 200) -> list[str]:
@@ -88,7 +120,7 @@ def update_windows(database: Database, windows: int = 200) -> list[str]:
     for judged in window_store.newest(database, windows):
         window = judged.window
         span = (window.opened_at, window.closed_at, window.epoch.route, window.epoch.version)
-        pairs = database.rows(_JOIN, span)
+        pairs = [row for row in database.rows(_JOIN, span) if row["label"] in GENRES and row["genre"] in GENRES]
         before = judged.findings.get(Property.LABELLED_ACCURACY, {}).get("values", {})
         if not pairs:
             continue

@@ -23,8 +23,10 @@ from genre_assets.serving.drift.reference import Floats, rank_scores
 from genre_assets.serving.judge import References, sound_items
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
+from genre_assets.text import read_rows, visible
 
 LABEL_COLUMNS = ("request_id", "item", "genre")
+LONGEST_REQUEST_ID = 200
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,13 @@ def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetim
     Raises
     ------
     BadInput
-        When columns are missing, a genre is unknown (with its line), or no row has a genre.
+        When the file cannot be read, columns are missing, a genre is unknown (with its line), or no row has a genre.
     """
-    labels = read_labels(path.read_text(), path.name)
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    labels = read_labels(data, str(path))
     if not labels:
         raise BadInput(f"{path}: no row has a genre yet")
     buffer = io.StringIO()
@@ -112,20 +118,19 @@ def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetim
     return key, len(labels)
 
 
-def read_labels(text: str, name: str) -> list[tuple[str, int, str]]:
+def read_labels(data: bytes, name: str) -> list[tuple[str, int, str]]:
     """(request_id, item, genre) of each labelled row. Raises `BadInput` with the line of the first bad one."""
-    reader = csv.DictReader(io.StringIO(text))
-    missing = set(LABEL_COLUMNS) - set(reader.fieldnames or ())
-    if missing:
-        raise BadInput(f"{name}: the columns {', '.join(sorted(missing))} are missing")
     labels = []
-    for line, row in enumerate(reader, start=2):
-        genre = (row["genre"] or "").strip().lower()
+    for line, row in read_rows(data, name, LABEL_COLUMNS):
+        genre, item, request_id = row["genre"].strip().lower(), row["item"].strip(), row["request_id"].strip()
         if not genre:
             continue
+        where = f"{visible(name)}, line {line}"
         if genre not in GENRES:
-            raise BadInput(f"{name}, line {line}: {genre!r} is no genre; there are: {', '.join(GENRES)}")
-        if not (row["item"] or "").strip().isdigit():
-            raise BadInput(f"{name}, line {line}: item {row['item']!r} is no number")
-        labels.append((row["request_id"], int(row["item"]), genre))
+            raise BadInput(f"{where}: {genre[:50]!r} is no genre; there are: {', '.join(GENRES)}")
+        if not (item.isascii() and item.isdigit() and len(item) < 10):
+            raise BadInput(f"{where}: item {item[:50]!r} is no number of an item")
+        if not 0 < len(request_id) <= LONGEST_REQUEST_ID:
+            raise BadInput(f"{where}: request_id must have 1 to {LONGEST_REQUEST_ID} characters, not {len(request_id)}")
+        labels.append((request_id, int(item), genre))
     return labels

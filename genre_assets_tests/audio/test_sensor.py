@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from genre_assets.audio import arrivals, inventory, listing, sensors
 from genre_assets.audio.arrivals import Cursor, decide
 from genre_assets.audio.refresh import refresh
-from genre_assets.errors import TransientFailure
+from genre_assets.errors import DamagedObject, TransientFailure
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore
@@ -182,3 +182,19 @@ def test_blocks_cover_exactly_the_genres_asked_for(genres: set[str]) -> None:
     covered = [genre for first, last in blocks for genre in GENRES[GENRES.index(first) : GENRES.index(last) + 1]]
     assert covered == [genre for genre in GENRES if genre in genres]
     assert all(GENRES.index(b[0]) - GENRES.index(a[1]) > 1 for a, b in pairwise(blocks))
+
+
+def test_a_damaged_claim_is_made_again_and_a_damaged_table_is_named(
+    instance: dg.DagsterInstance, up_to_date: ObjectStore, settings: Settings
+) -> None:
+    claims = [
+        o.key for o in up_to_date.list(settings.features_bucket, "inventory/genre=rock/") if o.key.endswith("json")
+    ]
+    assert claims
+    for key in claims:
+        up_to_date.put_bytes(settings.features_bucket, key, b'{"listing": "ab')
+    requests, _, _ = tick(instance, up_to_date, settings)
+    assert [request.partition_key for request in requests] == ["rock"], "the genre is due, nothing fails"
+    up_to_date.put_bytes(settings.features_bucket, inventory.inventory_key("rock"), b"PAR1 cut off")
+    with pytest.raises(DamagedObject, match=r"s3://.*inventory/genre=rock/part.parquet is damaged"):
+        inventory.read(up_to_date, settings, "rock")

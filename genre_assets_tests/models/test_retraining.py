@@ -91,7 +91,10 @@ def test_a_sidecar_without_its_columns_is_refused(store: ObjectStore, small: Set
     store.put_bytes(small.raw_bucket, "groups.csv", b"\xef\xbb\xbfkey,group\njazz/a.wav,Miles\njazz/b.wav,\n")
     assert stored.read_groups(store, small) == {"jazz/a.wav": "Miles"}
     store.put_bytes(small.raw_bucket, "groups.csv", b"file,artist\n")
-    with pytest.raises(BadInput, match="needs the columns key and group"):
+    with pytest.raises(BadInput, match=r"groups.csv: the columns key, group are missing"):
+        stored.read_groups(store, small)
+    store.put_bytes(small.raw_bucket, "groups.csv", b"key,group\njazz/a.wav,Andr\xe9\n")
+    with pytest.raises(BadInput, match=r"groups.csv, line 2: the text is not UTF-8"):
         stored.read_groups(store, small)
 
 

@@ -81,7 +81,8 @@ def test_given_splits_are_kept_and_copies_of_held_out_rows_leave_training(
         (lambda t: t.replace({"genre": {"rock": "polka"}}), "unknown genres polka"),
         (lambda t: t.assign(split="holdout"), "unknown splits holdout"),
         (lambda t: t.assign(beat_track="fast"), "do not hold numbers: beat_track"),
-        (lambda t: t.assign(beat_track=np.nan), "NaN or infinite values: beat_track"),
+        (lambda t: t.assign(beat_track=np.nan), "row 1, column beat_track: nan is no finite number"),
+        (lambda t: t.assign(beat_track=[0.0, 1e300] + [0.0] * 38), "row 2, column beat_track: 1e.300 is no finite"),
     ],
 )
 def test_a_bad_table_is_refused_with_what_is_wrong(change: Any, message: str) -> None:

@@ -257,3 +257,48 @@ def test_clean_windows_of_the_fallback_ask_for_the_champion(platform: dict[str, 
     with dg.DagsterInstance.ephemeral() as instance:
         request = tick(sensors.promotion_due, platform, instance)
     assert request.run_config["ops"]["live_ensemble"]["config"]["route"] == "champion"
+
+
+HEAD = b"request_id,item,genre\n"
+BAD_LABELS: dict[str, tuple[bytes, str]] = {
+    "out-of-range": (HEAD + b"q,99999999999,rock\n", "line 2: item '99999999999' is no number"),
+    "superscript": (HEAD + "q,0,rock\nq,²,rock\n".encode(), "line 3: item '²' is no number"),
+    "nul": (HEAD + b"q\0,0,rock\n", "line 2: there is a NUL character"),
+    "long-field": (HEAD + b"x" * 140_000 + b",0,rock\n", "line 2: this is no CSV"),
+    "long-id": (HEAD + b"x" * 500 + b",0,rock\n", "line 2: request_id must have 1 to 200 characters"),
+    "open-quote": (HEAD + b'"q,0,rock\n', "this is no CSV"),
+    "latin-1": (HEAD + b"q,0,rock\ncaf\xe9,0,rock\n", "line 3: the text is not UTF-8"),
+    "utf-16": ("request_id,item,genre\n".encode("utf-16"), "UTF-16"),
+    "empty": (b"", "the file is empty"),
+    "large": (HEAD + b"q,0,rock\n" * 600_000, "5 MB are the most"),
+    "columns": (b"request_id,genre\nq,rock\n", "the columns item are missing"),
+    "short-row": (HEAD + b"q\nq,0\n,0,rock\n", "line 4: request_id"),
+}
+
+
+def test_label_files_that_cannot_be_read_are_named_and_stop_no_drift_run(
+    platform: dict[str, Any], capfd: pytest.CaptureFixture[str]
+) -> None:
+    store, bucket = platform["store"], platform["settings"].raw_bucket
+    for name, (data, _) in BAD_LABELS.items():
+        store.put_bytes(bucket, f"labels/{name}.csv", data)
+    store.put_bytes(bucket, "labels/sub/", b"")
+    store.put_bytes(bucket, "labels/list.xlsx", b"PK")
+    store.put_bytes(bucket, "labels/good-excel.csv", b"\xef\xbb\xbfrequest_id;item;genre\r\nq0;0;rock\r\n")
+    store.put_bytes(bucket, "labels/good-lone-cr.csv", b"request_id,item,genre\rq1,0,rock\r")
+    result = run_drift(platform, log_rows(32, seed=5))
+    said = capfd.readouterr().err
+    assert result.success
+    assert checks(result)["feature_drift"].passed
+    assert metadata(result)["new_labels"] == 2
+    left_out = {str(row.data["file"]): str(row.data["why"]) for row in table(result)}
+    assert set(left_out) == {*(f"labels/{name}.csv" for name in BAD_LABELS), "labels/list.xlsx"}
+    for name, (_, why) in BAD_LABELS.items():
+        assert why in left_out[f"labels/{name}.csv"]
+        assert f"labels/{name}.csv is left out" in said
+    again = run_drift(platform, [])
+    assert len(table(again)) == len(left_out), "shown as long as the files are there"
+
+
+def table(result: dg.ExecuteInProcessResult) -> list[dg.TableRecord]:
+    return list(metadata(result)["warning: label files left out"].records)

@@ -146,7 +146,7 @@ def test_the_review_list_holds_the_least_sure_and_the_strangest_once_each(
 )
 def test_a_bad_label_list_is_refused_with_its_line(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        review.read_labels(text, "list.csv")
+        review.read_labels(text.encode(), "list.csv")
 
 
 def test_drift_under_the_fallback_asks_for_training_once_until_a_new_version_serves(

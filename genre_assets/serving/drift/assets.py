@@ -59,6 +59,9 @@ def drift_reports(
         "retraining_wanted": retraining.reason if retraining else "no",
         **(_facts(newest) if newest else {}),
     }
+    if taken.left_out:
+        rows_out = [dg.TableRecord({"file": key, "why": why}) for key, why in sorted(taken.left_out.items())[:50]]
+        found["warning: label files left out"] = dg.MetadataValue.table(rows_out)
     if judged:
         page = f"s3://{settings.serving_bucket}/{drift_pages.report_key(judged[-1])}"
         found["report"] = dg.MetadataValue.path(page)
