@@ -10,6 +10,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,15 +33,22 @@ class Watchdog:
     _handled: set[int] = field(default_factory=set)
     _replaced: dict[int, float] = field(default_factory=dict)  # process id of a surviving old stub -> when to end it
     _stopped: dict[int, float] = field(default_factory=dict)  # process id -> since when
+    _settled: "Counter[str]" = field(default_factory=Counter)  # stubs of each model when none was missing
 
     def revive(self, server: int) -> list[str]:
         """Load every model again that lost a stub since the last call; returns their names.
 
         A load that fails is tried again at the next call.
         """
-        alive, dead = self._look(server)
+        alive, dead, nameless = self._look(server)
+        counts = Counter(self._models[pid] for pid in alive - set(self._replaced))
+        lost = {self._models[pid] for pid in dead}
+        if nameless:  # they died before they were seen alive: of the models that have fewer than before
+            lost |= {model for model, before in self._settled.items() if counts[model] < before}
+        elif not dead:
+            self._settled = counts
         revived = []
-        for model in sorted({self._models[pid] for pid in dead}):
+        for model in sorted(lost):
             try:
                 for file in (self.repository / model).glob("[0-9]*/model.py"):
                     file.touch()
@@ -52,16 +60,15 @@ class Watchdog:
             self._replaced.update(
                 {pid: time.monotonic() + LINGER_SECONDS for pid in alive if self._models[pid] == model}
             )
+        if set(revived) == lost:
+            self._handled.update(nameless)
         self._end_replaced(alive)
         return revived
 
     def living(self, server: int) -> dict[str, int]:
         """Models by name, with how many stubs of theirs live that were not replaced."""
-        alive, _ = self._look(server)
-        counts: dict[str, int] = {}
-        for pid in alive - set(self._replaced):
-            counts[self._models[pid]] = counts.get(self._models[pid], 0) + 1
-        return counts
+        alive, _, _ = self._look(server)
+        return dict(Counter(self._models[pid] for pid in alive - set(self._replaced)))
 
     def _end_stopped(self, pid: int) -> None:
         since = self._stopped.setdefault(pid, time.monotonic())
@@ -76,9 +83,12 @@ class Watchdog:
                 if pid in alive:
                     os.kill(pid, signal.SIGKILL)
 
-    def _look(self, server: int) -> tuple[set[int], set[int]]:
-        """Stubs among the server's children whose model is known: those alive, and zombies not yet revived."""
-        alive, dead = set(), set()
+    def _look(self, server: int) -> tuple[set[int], set[int], set[int]]:
+        """Of the server's children: stubs that live, dead ones whose model is known and not yet revived, and the nameless.
+
+        A dead process has no command line, so the model of one that died before the first look after its start is unknown.
+        """
+        alive, dead, nameless = set(), set(), set()
         for pid, state, arguments in children(server):
             model = model_of(arguments)
             if model:
@@ -87,11 +97,12 @@ class Watchdog:
                 self._end_stopped(pid)
             elif pid in self._stopped:
                 del self._stopped[pid]
-            if pid in self._models and state != "Z":
+            if state == "Z":
+                if pid not in self._handled:
+                    (dead if pid in self._models else nameless).add(pid)
+            elif pid in self._models:
                 alive.add(pid)
-            elif pid in self._models and pid not in self._handled:
-                dead.add(pid)
-        return alive, dead
+        return alive, dead, nameless
 
 
 def model_of(arguments: str) -> str | None:

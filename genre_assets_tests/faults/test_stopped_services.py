@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from genre_assets.serving.protocol import PYTHON_MODELS
 from genre_assets.stack.supervisor import state_file
-from genre_assets.stack.triton_watchdog import model_of
+from genre_assets.stack.triton_watchdog import children, model_of
 from genre_assets_tests.faults.test_killed_services import all_healthy, ask
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
@@ -29,7 +29,18 @@ def leader(stack: Stack, service: str) -> psutil.Process:
 
 def behind(stack: Stack, service: str, words: str) -> psutil.Process:
     """A process that a service has started."""
-    return next(p for p in leader(stack, service).children(recursive=True) if words in " ".join(p.cmdline()))
+    found: list[psutil.Process] = []
+
+    def there() -> bool:
+        try:
+            children = leader(stack, service).children(recursive=True)
+            found.extend(child for child in children if words in " ".join(child.cmdline()))
+        except psutil.Error:
+            return False  # one of them has just ended
+        return bool(found)
+
+    until(there, f"{service} has a process with {words!r}", 60)
+    return found[0]
 
 
 def healed(stack: Stack, faulty: psutil.Process, what: str) -> float:
@@ -66,11 +77,11 @@ def test_a_service_that_hangs_is_restarted(stack: Stack, service: str) -> None:
 def test_the_code_servers_child_comes_back(stack: Stack, number: signal.Signals) -> None:
     child = behind(stack, "dagster-code", "api grpc")
     child.send_signal(number)
-    until(lambda: leader_changed(stack, child), "the code server is restarted", HEALED_SECONDS)
+    until(lambda: has_ended(child), "the child is replaced", HEALED_SECONDS)
     print(f"the code server's child, {number.name}: healed in {healed(stack, child, 'the child'):.0f} s")
 
 
-def leader_changed(stack: Stack, child: psutil.Process) -> bool:
+def has_ended(child: psutil.Process) -> bool:
     try:
         return not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -85,9 +96,10 @@ def test_tritons_python_processes_are_revived_after_a_restart_of_triton(
     """The services before were restarted, Triton too: its files are no longer as its first start left them."""
     label = ask("before")
     server = leader(stack, "triton")
-    stub = next(p for p in server.children() if model_of(" ".join(p.cmdline()) + " ") == model)
-    os.kill(stub.pid, number)
-    until(lambda: leader_changed(stack, stub), "the process has ended", 20)
+    pid = next(pid for pid, state, said in children(server.pid) if model_of(said) == model and state != "Z")
+    stub = psutil.Process(pid)
+    os.kill(pid, number)
+    until(lambda: has_ended(stub), "the process has ended", 20)
 
     def answers() -> bool:
         try:

@@ -89,6 +89,16 @@ def test_a_dead_stubs_model_is_loaded_again_once(
     assert watchdog.revive(pid) == []
 
 
+def test_a_stub_that_died_before_it_was_seen_is_revived(watchdog: Watchdog, server: tuple[int, list[int]]) -> None:
+    pid, stubs = server
+    until(lambda: watchdog.living(pid) == {"pre_processor": 2, "predictor": 1}, "all are seen", 10)
+    watchdog.revive(pid)
+    del watchdog._models[stubs[2]]  # as if the last look had been before its start
+    kill(pid, stubs[2])
+    until(lambda: watchdog.revive(pid) == ["predictor"], "the stub is revived", 10)
+    assert watchdog.revive(pid) == []
+
+
 def test_a_load_that_fails_is_tried_again(watchdog: Watchdog, server: tuple[int, list[int]]) -> None:
     pid, stubs = server
     watchdog.revive(pid)
