@@ -18,7 +18,7 @@ from genre_assets.stack.service import Health, Service
 from genre_assets.stack.triton_leftovers import remove_orphans, remove_shared_memory
 from genre_assets.stack.triton_watchdog import Watchdog
 
-VERIFY_SECONDS = 5.0
+VERIFY_SECONDS = 15.0  # for a revived model to answer, on a busy machine; else the server is restarted
 
 
 class Triton(Service):
@@ -33,6 +33,7 @@ class Triton(Service):
         super().__init__(settings)
         self.control = TritonControl.from_settings(settings)
         self._server = 0
+        self._unverified: dict[str, float] = {}  # revived model -> when it must have answered
 
     @property
     def ports(self) -> dict[str, int]:
@@ -91,23 +92,33 @@ class Triton(Service):
         """Hide the token from other users; revive dead Python processes, and see that they answer."""
         self._server = pid
         triton_binary.hide_token(pid, self.settings.triton_admin_token.get_secret_value())
-        if is_released(self.settings.repository) and (revived := self._watchdog.revive(pid)):
-            self._verify(pid, revived)
+        if is_released(self.settings.repository):
+            for model in self._watchdog.revive(pid):
+                self._unverified[model] = time.monotonic() + VERIFY_SECONDS
+            self._verify(pid)
 
     def tend_stopped(self, pids: list[int]) -> bool:
         """Only a stopped server is restarted whole: the watchdog ends and revives stopped Python processes."""
         return self._server in pids
 
-    def _verify(self, pid: int, revived: list[str]) -> None:
-        """A load is answered with 200 whatever came of it: each model must have a living process, and answer."""
-        end = time.monotonic() + VERIFY_SECONDS
-        while True:
-            health = self.health()
-            if health.healthy and set(revived) <= set(self._watchdog.living(pid)):
-                return
-            if time.monotonic() > end:
-                raise TransientFailure(f"{', '.join(revived)} lost a process and could not be revived: {health.why}")
-            time.sleep(0.1)
+    def _verify(self, pid: int) -> None:
+        """A load is answered with 200 whatever came of it: each model must have a living process, and answer.
+
+        Others may die meanwhile, so this looks once and waits for nothing.
+        """
+        if not self._unverified:
+            return
+        living = self._watchdog.living(pid)
+        try:
+            self.control.probe(_known_clip(), timeout=2.0)
+        except (PermanentFailure, TransientFailure) as error:
+            why = str(error)
+        else:
+            self._unverified = {model: end for model, end in self._unverified.items() if model not in living}
+            why = "no process of it lives"
+        if late := [model for model, end in self._unverified.items() if time.monotonic() > end]:
+            self._unverified.clear()
+            raise TransientFailure(f"{', '.join(late)} lost a process and could not be revived: {why}")
 
     def cleanup(self) -> None:
         """Remove what a killed server left outside the state folder."""

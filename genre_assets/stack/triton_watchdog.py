@@ -88,7 +88,9 @@ class Watchdog:
 
         A dead process has no command line, so the model of one that died before the first look after its start is unknown.
         """
-        alive, dead, nameless = set(), set(), set()
+        alive: set[int] = set()
+        dead: set[int] = set()
+        nameless: set[int] = set()
         for pid, state, arguments in children(server):
             model = model_of(arguments)
             if model:
