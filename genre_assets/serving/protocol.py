@@ -23,9 +23,10 @@ ERROR: Final = "ERROR"  # BYTES [n, 1]: "code: what was wrong"; empty if fine
 
 # Between the steps.
 FEATURES: Final = "FEATURES"  # FP32 [n, segments, columns]: rows of NaN where an item has no such segment
-FACTS: Final = "FACTS"  # BYTES [n, 1]: JSON of `runtime.Facts`
+FACTS: Final = "FACTS"  # BYTES [n, 1]: JSON of `runtime.Facts`, sealed (`runtime_seal`)
 SCORES: Final = "SCORES"  # FP32 [n, genres]: NaN for an item without a usable segment
-SERVED_BY: Final = "SERVED_BY"  # BYTES [n, 1]: JSON of `runtime.ServedBy`
+SERVED_BY: Final = "SERVED_BY"  # BYTES [n, 1]: JSON of `runtime.ServedBy`, sealed
+SEAL_KEY: Final = "triton/facts.key"  # below the state folder: known to the models alone
 
 Route = str  # "champion" | "fallback"
 ROUTES: Final = ("champion", "fallback")

@@ -31,6 +31,9 @@ class Metrics:
         self._decode = family("genre_decode_seconds", "Time to decode an item", histogram)
         self._extract = family("genre_extract_seconds", "Time to compute the features of an item", histogram)
         self._probes = family("genre_probe_items_total", "Items of probes answered, in no other metric or row", counter)
+        self._unsealed = family(
+            "genre_unsealed_requests_total", "Requests to an inner model that were refused", counter
+        )
         self._log = {
             name: family(name, description, kind)
             for name, description, kind in (
@@ -46,6 +49,7 @@ class Metrics:
         self._decode_time = _histogram(self._decode, {}, SECONDS_BUCKETS)
         self._extract_time = _histogram(self._extract, {}, SECONDS_BUCKETS)
         self._probe = self._probes.Metric(labels={})
+        self._refused = self._unsealed.Metric(labels={})
         self._log_metric = {name: each.Metric(labels={}) for name, each in self._log.items()}
         self._told = LogState(0, 0, 0, 0.0)
 
@@ -62,6 +66,10 @@ class Metrics:
     def count_probe(self, items: int) -> None:
         """Count the items of a probe: any client can call its request one, so it must be seen somewhere."""
         self._probe.increment(items)
+
+    def count_unsealed(self) -> None:
+        """Count a request that did not come through the ensemble."""
+        self._refused.increment(1)
 
     def log_state(self, state: LogState) -> None:
         """State of the prediction log; may be told from any thread."""

@@ -16,12 +16,15 @@ from genre_assets.serving.protocol import (
     LABEL,
     PROBABILITIES,
     PROBE,
+    REQUEST_FAILED,
     SCORES,
+    SEAL_KEY,
     SERVED_BY,
     failed,
 )
 from genre_assets.serving.runtime import Facts, ServedBy, answer, check_numpy, log_row
 from genre_assets.serving.runtime_metrics import Metrics
+from genre_assets.serving.runtime_seal import Seals, Unsealed
 from genre_assets.settings import load_settings
 
 log = logging.getLogger(__name__)
@@ -37,6 +40,7 @@ class TritonPythonModel:
         self.labels = tuple(json.loads(given["labels"]))
         self.feature_set = (given["feature_set"], given["feature_set_version"])
         self.metrics = Metrics(pb_utils)
+        self.seals = Seals(settings.home / SEAL_KEY)
         self.log = PredictionLog(
             settings.home / "triton" / "spool",
             Database(settings.database_url.get_secret_value()),
@@ -54,22 +58,27 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         try:
             return self._worded(request)
+        except Unsealed as error:  # in no row: nobody knows what it is worth
+            self.metrics.count_unsealed()
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(f"{REQUEST_FAILED}: {error}"))
         except Exception as error:  # one request must not fail those that it was batched with
             log.exception("a request failed")
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(failed(error)))
 
     def _worded(self, request: Any) -> Any:
         tensors = {t.name(): t.as_numpy() for t in request.inputs()}
-        facts = [Facts.decode(text) for text in tensors[FACTS].reshape(-1)]
-        served = [ServedBy.decode(text) for text in tensors[SERVED_BY].reshape(-1)]
-        answers = [answer(f, s, self.labels) for f, s in zip(facts, tensors[SCORES], strict=True)]
-        if request.request_id().startswith(PROBE):
+        request_id, features, scores = request.request_id(), tensors[FEATURES], tensors[SCORES]
+        told = self.seals.opened("facts", request_id, tensors[FACTS].reshape(-1), [features])
+        facts = [Facts.decode(text) for text in told]
+        told = self.seals.opened("served", request_id, tensors[SERVED_BY].reshape(-1), [features, scores])
+        served = [ServedBy.decode(text) for text in told]
+        answers = [answer(f, s, self.labels) for f, s in zip(facts, scores, strict=True)]
+        if request_id.startswith(PROBE):
             self.metrics.count_probe(len(answers))
         else:
-            features = tensors[FEATURES]
             self.log.append(
                 [
-                    log_row(request.request_id(), i, facts[i], features[i], served[i], given, self.feature_set)
+                    log_row(request_id, i, facts[i], features[i], served[i], given, self.feature_set)
                     for i, given in enumerate(answers)
                 ]
             )

@@ -8,10 +8,11 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from genre_assets.audio.extract import Limits
-from genre_assets.serving.protocol import AUDIO, FACTS, FEATURES, failed
+from genre_assets.serving.protocol import AUDIO, FACTS, FEATURES, SEAL_KEY, failed
 from genre_assets.serving.runtime import check_numpy, refused_id
 from genre_assets.serving.runtime_features import FeatureMaker
 from genre_assets.serving.runtime_items import ItemLimits, ItemReader
+from genre_assets.serving.runtime_seal import Seals
 from genre_assets.settings import load_settings
 from genre_assets.store import s3_client
 
@@ -25,6 +26,7 @@ class TritonPythonModel:
         check_numpy()
         given = {key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()}
         settings = load_settings()
+        self.seals = Seals(settings.home / SEAL_KEY)
         limits = Limits(
             max_seconds=float(given["max_seconds"]),
             segment_seconds=float(given["segment_seconds"]),
@@ -50,7 +52,8 @@ class TritonPythonModel:
             refused = refused_id(request.request_id())
             features, facts = self.maker.make(items if refused is None else [b""] * len(items))
             facts = facts if refused is None else [refused] * len(items)
-            encoded = np.array([f.encode() for f in facts], dtype=object).reshape(-1, 1)
+            sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
+            encoded = np.array(sealed, dtype=object).reshape(-1, 1)
             return pb_utils.InferenceResponse([pb_utils.Tensor(FEATURES, features), pb_utils.Tensor(FACTS, encoded)])
         except Exception as error:  # one request must not fail those that it was batched with
             log.exception("a request failed")

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from genre_assets.serving.protocol import FEATURES, MODEL, SCORES, SERVED_BY, VERSION, failed
+from genre_assets.serving.protocol import FEATURES, MODEL, SCORES, SEAL_KEY, SERVED_BY, VERSION, failed
 from genre_assets.serving.runtime import Predictor, ServedBy, check_numpy
+from genre_assets.serving.runtime_seal import Seals
+from genre_assets.settings import load_settings
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ class TritonPythonModel:
         self.family = self.predictor.manifest.family
         self.version = int(args["model_version"])
         self.route = parameters["route"]["string_value"]
+        self.seals = Seals(load_settings().home / SEAL_KEY)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
@@ -36,12 +39,14 @@ class TritonPythonModel:
             scores = self.predictor.scores(features)
             served = ServedBy(self.family, self.version, self.route, (time.perf_counter() - started) * 1e3)
             shape = (len(features), 1)
+            said = [served.encode()] * len(features)
+            sealed = self.seals.seal("served", request.request_id(), said, [features, scores])
             return pb_utils.InferenceResponse(
                 [
                     pb_utils.Tensor(SCORES, scores),
                     pb_utils.Tensor(MODEL, np.full(shape, self.family.encode(), dtype=object)),
                     pb_utils.Tensor(VERSION, np.full(shape, self.version, dtype=np.int64)),
-                    pb_utils.Tensor(SERVED_BY, np.full(shape, served.encode(), dtype=object)),
+                    pb_utils.Tensor(SERVED_BY, np.array(sealed, dtype=object).reshape(shape)),
                 ]
             )
         except Exception as error:  # one request must not fail those that it was batched with
