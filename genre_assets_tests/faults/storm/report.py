@@ -66,14 +66,14 @@ def by_kind(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 def markdown(result: Result) -> str:
     """The page that is stored."""
     table = by_kind(result.outcomes)
+    head = f"`make test-faults KILLS={len(result.outcomes)} SEED={result.seed}`: {result.minutes:.0f} minutes"
+    asked = f"{result.answered} answered, {result.refused} answered with an error of the item"
     lines = [
         "# Faults: a running stack under random SIGKILL and SIGSTOP",
         "",
-        f"`make test-faults KILLS={len(result.outcomes)} SEED={result.seed}`: {result.minutes:.0f} minutes, "
-        f"{'passed' if result.passed else 'NOT passed'}.",
+        f"{head}, {'passed' if result.passed else 'NOT passed'}.",
         "",
-        f"- Requests: {result.answered} answered, {result.refused} answered with an error of the item, "
-        f"{result.failed} without an answer.",
+        f"- Requests: {asked}, {result.failed} without an answer.",
         f"- Rows of answered items: {result.lost} lost, {result.doubled} doubled.",
         f"- Commands: {result.commands} run, of which {result.commands_struck} ended with an error or by a signal.",
         f"- Longest time of a run in progress without a process: {result.longest_run_without_process:.0f} s.",
