@@ -4,9 +4,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKED := pyproject.toml uv.lock scripts/bootstrap.py
 
-.PHONY: help setup dev demo up down check test bench screenshots clean
+.PHONY: help setup dev demo up down check test test-faults bench screenshots clean
 help: ## this list
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
 .venv/.setup: $(LOCKED)
 	@$(PYTHON) scripts/bootstrap.py
@@ -30,6 +30,8 @@ check: dev ## lint, types, Dagster definitions
 	DAGSTER_HOME=$$(mktemp -d) $(BIN)/dagster definitions validate -m genre_assets.definitions --log-level error
 test: dev ## the whole suite, with the real services
 	$(BIN)/pytest $(PYTEST_ARGS)
+test-faults: dev ## random faults on a running stack under load; KILLS=300 MINUTES=240 SEED=1
+	$(BIN)/python -m genre_assets_tests.faults.storm --kills $(or $(KILLS),300) --minutes $(or $(MINUTES),240) --seed $(or $(SEED),1)
 bench: dev ## measure everything that the docs claim
 	$(BIN)/python -m benchmarks.run
 screenshots: dev ## the pictures in the README, from the running stack

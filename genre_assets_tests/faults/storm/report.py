@@ -1,0 +1,100 @@
+"""The table of a storm: one row for each kind of fault, and what was lost."""
+
+import json
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One fault. `seconds` until it was healed, None if it was not; `failed` requests had no answer meanwhile."""
+
+    number: int
+    kind: str
+    seconds: float | None
+    reported: str  # what `status` or the alerts named while it lasted; "" if nothing
+    in_time: bool  # healed or reported within the time that is allowed
+    failed: int
+
+
+@dataclass
+class Result:
+    """A whole storm. `broken` names every invariant that did not hold, and where."""
+
+    seed: int
+    minutes: float = 0.0
+    outcomes: list[Outcome] = field(default_factory=list)
+    answered: int = 0
+    refused: int = 0
+    failed: int = 0
+    lost: int = 0
+    doubled: int = 0
+    commands: int = 0
+    commands_struck: int = 0
+    longest_run_without_process: float = 0.0
+    broken: list[str] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every fault was healed or reported in time and every invariant held."""
+        return not self.broken and all(outcome.in_time for outcome in self.outcomes)
+
+
+def by_kind(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """One row for each kind: times, healed, reported, median and worst seconds, requests failed."""
+    rows = []
+    for kind in sorted({outcome.kind for outcome in outcomes}):
+        of_kind = [outcome for outcome in outcomes if outcome.kind == kind]
+        seconds = [outcome.seconds for outcome in of_kind if outcome.seconds is not None]
+        rows.append(
+            {
+                "fault": kind,
+                "times": len(of_kind),
+                "healed": len(seconds),
+                "reported": sum(bool(outcome.reported) for outcome in of_kind),
+                "median s": round(statistics.median(seconds), 1) if seconds else None,
+                "worst s": round(max(seconds), 1) if seconds else None,
+                "requests failed": sum(outcome.failed for outcome in of_kind),
+            }
+        )
+    return rows
+
+
+def markdown(result: Result) -> str:
+    """The page that is stored."""
+    table = by_kind(result.outcomes)
+    head = f"`make test-faults KILLS={len(result.outcomes)} SEED={result.seed}`: {result.minutes:.0f} minutes"
+    asked = f"{result.answered} answered, {result.refused} answered with an error of the item"
+    lines = [
+        "# Faults: a running stack under random SIGKILL and SIGSTOP",
+        "",
+        f"{head}, {'passed' if result.passed else 'NOT passed'}.",
+        "",
+        f"- Requests: {asked}, {result.failed} without an answer.",
+        f"- Rows of answered items: {result.lost} lost, {result.doubled} doubled.",
+        f"- Commands: {result.commands} run, of which {result.commands_struck} ended with an error or by a signal.",
+        f"- Longest time of a run in progress without a process: {result.longest_run_without_process:.0f} s.",
+        "",
+    ]
+    if table:
+        lines += ["| " + " | ".join(table[0]) + " |", "|" + " --- |" * len(table[0])]
+        lines += [
+            "| " + " | ".join("-" if cell is None else str(cell) for cell in row.values()) + " |" for row in table
+        ]
+    late = [
+        f"fault {o.number}, {o.kind}: neither healed nor reported in time" for o in result.outcomes if not o.in_time
+    ]
+    if result.broken or late:
+        lines += ["", "## What did not hold", "", *(f"- {text}" for text in [*result.broken, *late])]
+    return "\n".join(lines) + "\n"
+
+
+def write(result: Result, target: Path) -> None:
+    """Store `target`.json and `target`.md, anew after each fault: an interrupted storm leaves what it saw."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    content = {**asdict(result), "passed": result.passed, "table": by_kind(result.outcomes)}
+    target.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
+    target.with_suffix(".md").write_text(markdown(result))

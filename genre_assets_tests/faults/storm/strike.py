@@ -1,0 +1,161 @@
+"""One storm on a stack that is up: strike, see it heal, ask the invariants, again and again; then calm, and ask all."""
+
+import json
+import random
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from genre_assets.errors import GenreError
+from genre_assets.settings import Settings
+from genre_assets_tests.faults.storm import invariants
+from genre_assets_tests.faults.storm.kinds import COMMAND, Fault, choose
+from genre_assets_tests.faults.storm.report import Outcome, Result
+from genre_assets_tests.faults.storm.workload import Commands, Predictor
+
+ALLOWED = 60.0  # seconds to heal or to be reported
+PATIENCE = 180.0  # seconds to heal at all, before the next fault
+CALM = 240.0  # seconds for rows, routes and runs to come right at the end
+
+
+class Storm:
+    """A workload, a random sequence of faults, and what came of each."""
+
+    def __init__(self, settings: Settings, predictor: Predictor, commands: Commands, *, seed: int) -> None:
+        self.settings, self.predictor, self.commands = settings, predictor, commands
+        self.chance = random.Random(seed)
+        self.runs = invariants.Runs(settings)
+        self.result = Result(seed)
+        self.began = time.monotonic()
+
+    def draw(self) -> Fault:
+        """The next fault by the seed."""
+        return choose(self.settings.home, self.commands.pid, self.chance)
+
+    def strike(self, fault: Fault) -> Outcome | None:
+        """One fault until it is healed or the patience ends; None if its process had ended already."""
+        failed = len(self.predictor.counts.failed)
+        if not fault.strike():
+            return None
+        began = time.monotonic()
+        reported, reported_at, seconds = "", PATIENCE, None
+        if fault.target == COMMAND:  # nobody heals what a person runs: Ctrl-Z and fg
+            time.sleep(1)
+            fault.lift()
+        while time.monotonic() - began < PATIENCE:
+            named = self.troubles()
+            if named and not reported:
+                reported, reported_at = ", ".join(named), time.monotonic() - began
+            if not named and not fault.lasts:
+                seconds = time.monotonic() - began
+                break
+            time.sleep(0.5)
+        fault.lift()
+        in_time = (seconds is not None and seconds <= ALLOWED) or reported_at <= ALLOWED
+        number = len(self.result.outcomes) + 1
+        outcome = Outcome(number, fault.kind, seconds, reported, in_time, len(self.predictor.counts.failed) - failed)
+        self.result.outcomes.append(outcome)
+        if seconds is None:
+            self.result.broken.append(f"fault {number}, {fault.kind}: not healed in {PATIENCE:.0f} s ({reported})")
+        self._look_at_runs(number)
+        self._count()
+        return outcome
+
+    def troubles(self) -> list[str]:
+        """The services whose light is not healthy, by the command; what it said if it said no JSON."""
+        asked: list[str] = [self.commands.program, "status", "--json"]
+        try:
+            done = subprocess.run(
+                asked, env=self.commands.environment, capture_output=True, text=True, timeout=30, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return ["status does not answer"]
+        if done.returncode == 0:
+            return []
+        try:
+            services: dict[str, Any] = json.loads(done.stdout)["services"]
+        except ValueError:
+            return [f"status: {done.stderr.strip()[-200:]}"]
+        return [f"{name} {service['light']}" for name, service in services.items() if not service["healthy"]]
+
+    def calm(self) -> Result:
+        """End the workload, do its work once more undisturbed, and ask every invariant."""
+        self.commands.end()
+        self.predictor.end()
+        self.result.commands = len(self.commands.done)
+        self.result.commands_struck = sum(done.code != 0 for done in self.commands.done)
+        self._in_the_end("every light is healthy", lambda: self.troubles() or None)
+        self._in_the_end(
+            "no run in progress without a process", lambda: list(self.runs.since) if self.runs.look() else None
+        )
+        for words in self._work():
+            done = self.commands.command(*words)
+            if done.code != 0:
+                self.result.broken.append(f"afterwards `genre-assets {' '.join(words)}` ended with code {done.code}")
+        self._in_the_end("books, files and Triton name one route", self._apart)
+        self._in_the_end("each answered item has one row", self._rows)
+        self._count()
+        return self.result
+
+    def _work(self) -> list[tuple[str, ...]]:
+        ingests = [("ingest", str(folder)) for folder in self.commands.folders]
+        return [*ingests, ("run", "build"), ("promote", "champion", "--reason", "after the storm")]
+
+    def _apart(self) -> object:
+        routes = invariants.routes(self.settings)
+        return None if routes.agree else routes
+
+    def _rows(self) -> object:
+        rows = invariants.rows(self.settings, self.predictor.prefix, self.predictor.counts.answered)
+        self.result.lost, self.result.doubled = len(rows.lost), len(rows.doubled)
+        return (rows.lost[:5], rows.doubled[:5]) if rows.lost or rows.doubled else None
+
+    def _in_the_end(self, what: str, problem: Callable[[], object]) -> None:
+        """Ask until there is no problem; note the last one when the time for it is over."""
+        end = time.monotonic() + CALM
+        while True:
+            try:
+                found = problem()
+            except GenreError as error:
+                found = error
+            if not found:
+                return
+            if time.monotonic() > end:
+                self.result.broken.append(f"not in {CALM:.0f} s: {what}: {found}")
+                return
+            time.sleep(1)
+
+    def _look_at_runs(self, number: int) -> None:
+        try:
+            for run in self.runs.look():
+                self.result.broken.append(f"after fault {number}: run {run} is in progress without a process")
+        except GenreError:
+            return  # Dagster is away: looked at after the next fault, and at the end
+
+    def _count(self) -> None:
+        counts = self.predictor.counts
+        self.result.answered, self.result.refused = len(counts.answered), len(counts.refused)
+        self.result.failed, self.result.longest_run_without_process = len(counts.failed), self.runs.longest
+        self.result.minutes = (time.monotonic() - self.began) / 60
+
+
+def folders(audio: Path, target: Path, *, count: int = 3) -> list[Path]:
+    """Small folders for the ingest commands, each a few new clips, composed for this storm."""
+    import numpy as np
+
+    from genre_assets.demo.instruments import RATE
+    from genre_assets.demo.synthetic import compose
+    from genre_assets.demo.traffic import wav_bytes
+    from genre_assets.genres import GENRES
+
+    made = []
+    for number in range(count):
+        folder = target / f"more-{number}"
+        for genre in [genre for genre in GENRES if (audio / genre).is_dir()][:2]:
+            (folder / genre).mkdir(parents=True, exist_ok=True)
+            clip = compose(genre, 500 + number, seed=number, seconds=10).astype(np.float32)
+            (folder / genre / f"{genre}.storm{number}.wav").write_bytes(wav_bytes(clip, RATE))
+        made.append(folder)
+    return made
