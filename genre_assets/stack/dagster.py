@@ -6,10 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-import psutil
-
 from genre_assets.errors import TransientFailure
 from genre_assets.settings import Settings
+from genre_assets.stack.processes import descendants
 from genre_assets.stack.service import PROJECT_ROOT, Health, Service, http_health
 
 CHILDLESS_SECONDS = 3.0  # it is without one for a moment when the code is loaded again
@@ -143,10 +142,7 @@ class DagsterDaemon(_DagsterProcess):
 
 
 def _has_child(pid: int, words: str) -> bool:
-    try:
-        return any(words in " ".join(child.cmdline()) for child in psutil.Process(pid).children(recursive=True))
-    except psutil.Error:
-        return True  # it has just ended, which the keeper sees by itself
+    return any(words in arguments and state != "Z" for _, state, arguments in descendants(pid))
 
 
 def _script(name: str) -> str:

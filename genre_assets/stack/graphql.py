@@ -77,18 +77,19 @@ def daemon_problem(url: str) -> str | None:
     return f"no heartbeat yet from: {', '.join(away)}" if away else None
 
 
-def launch_problem(url: str) -> str | None:
+def launch_problem(url: str, timeout: float = 6.0) -> str | None:
     """Why no run could be launched, or None: asks for the plan of one, which the code location makes.
 
-    A webserver that is away, and definitions that do not load, are no fault of the code server: None.
+    A webserver that is away, and definitions that do not load, are no fault of the code server: None. So is one that
+    hangs: `timeout` is well below the light's deadline, or the code server would be restarted, and its runs with it.
     """
     text = """query($job: PipelineSelector!) {executionPlanOrError(pipeline: $job, mode: "default") {
         __typename ... on PythonError {message}}}"""
     job = {"pipelineName": "promote", "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
     try:
-        plan = query(url, text, {"job": job}, timeout=8)["executionPlanOrError"]
+        plan = query(url, text, {"job": job}, timeout=timeout)["executionPlanOrError"]
     except TransientFailure:
-        return "the plan of a run is not there in time" if http_health(f"{url}/server_info").healthy else None
+        return "the plan of a run is not there in time" if http_health(f"{url}/server_info", 2.0).healthy else None
     except PermanentFailure as error:
         return str(error)
     if plan["__typename"] == "PythonError":

@@ -10,6 +10,7 @@ from typing import Literal
 
 from genre_assets.errors import GenreError
 from genre_assets.stack.lights import Light
+from genre_assets.stack.log_files import append
 from genre_assets.stack.processes import MARKER, dies_with_parent, end_session, stopped_members
 from genre_assets.stack.service import Health, Service, check_port_free
 
@@ -20,6 +21,7 @@ LONGEST_PAUSE = 30.0
 CALM_SECONDS = 300.0  # after so long without a restart the pauses begin small again
 STOPPED_SECONDS = 3.0  # a process that something stopped (SIGSTOP) for longer is as good as dead
 LOOK_SECONDS = 1.0
+AWAY_SECONDS = 3.0  # a pause that took so much longer: this process was suspended, and the rest may have been too
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,10 @@ class Keeper(threading.Thread):
         while not self.ending.is_set():
             starts += 1
             began = time.monotonic()
-            reason = self._one_life()
+            try:
+                reason = self._one_life()
+            except Exception as error:  # noqa: BLE001  # whatever it was, a service without its keeper stays dead
+                reason = f"{type(error).__name__}: {error}"
             if self.ending.is_set():
                 break
             if not self.was_healthy and starts >= STARTS_BEFORE_GIVING_UP:
@@ -95,9 +100,8 @@ class Keeper(threading.Thread):
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
         log = self.service.log
-        log.parent.mkdir(parents=True, exist_ok=True)
         environment = {**os.environ, **self.service.environment(), MARKER: str(self.service.settings.home)}
-        with log.open("ab") as output:
+        with append(log) as output:
             return subprocess.Popen(
                 [*dies_with_parent(), *self.service.command()],
                 stdin=subprocess.DEVNULL,
@@ -115,6 +119,8 @@ class Keeper(threading.Thread):
         stopped_since: float | None = None
         while not self.ending.is_set():
             now = time.monotonic()
+            if not all(self.ready(need) for need in self.service.needs):
+                right_at = now  # wrong because of another: a restart would not help, and may cost runs
             if process.poll() is not None:
                 return f"the process ended with {process.returncode}; see {self.service.log}"
             seen = light.seen()
@@ -138,7 +144,11 @@ class Keeper(threading.Thread):
                 ):
                     return f"process {stopped[0]} was stopped and did not go on"
                 self.service.tend(process.pid)
+            paused = time.monotonic()
             self.ending.wait(LOOK_SECONDS if well else 0.1)
+            if time.monotonic() - paused > LOOK_SECONDS + AWAY_SECONDS:
+                light.forgive()
+                right_at, stopped_since = time.monotonic(), None
         return "stopped"
 
     def _show(self, health: Health) -> None:

@@ -42,6 +42,10 @@ class Light:
         health, at = self._answered
         return Seen(health, time.monotonic() - at)
 
+    def forgive(self) -> None:
+        """Count the time of the question that is under way from now on: until now nobody could have answered."""
+        self._asked = time.monotonic()
+
     def end(self) -> None:
         """Ask no more; a question that hangs is left behind."""
         self._ending.set()

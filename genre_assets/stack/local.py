@@ -22,8 +22,9 @@ from genre_assets.serving.control import TritonControl
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.graphql import DO_NOT_LOAD
 from genre_assets.stack.lights import ask_all
+from genre_assets.stack.log_files import append
 from genre_assets.stack.postgres import DATABASES, SUPERUSER
-from genre_assets.stack.processes import MARKER, kill, strays, wait_until_gone
+from genre_assets.stack.processes import MARKER, kill, stopped_members, strays, wait_until_gone
 from genre_assets.stack.service import Health, check_port_free
 from genre_assets.stack.services import services
 from genre_assets.stack.supervisor import lock_file, state_file
@@ -118,7 +119,7 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
         standing = state.get(service.name, {})
         health = answers[service.name]
         if not health.known:
-            health = _as_last_seen(standing)
+            health = _as_last_seen(standing, health.why)
         why = standing["why"] if standing.get("state") == "failed" else health.why
         if not health.healthy and not kept:
             why = f"{why}; no supervisor runs: genre-assets up"
@@ -133,12 +134,15 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
     return Status(found, (answers[ROUTE].why or None) if answers[ROUTE].healthy else None)
 
 
-def _as_last_seen(standing: dict[str, Any]) -> Health:
-    """What the supervisor saw, if that is not long ago."""
+def _as_last_seen(standing: dict[str, Any], why: str) -> Health:
+    """What the supervisor saw, if that is not long ago and no process was stopped since."""
     age = time.time() - standing.get("checked_at", 0.0)
+    if (pid := standing.get("pid")) and (stopped := stopped_members(pid)):
+        return Health(False, f"process {stopped[0]} is stopped (SIGSTOP)")
     if standing.get("state") in {None, "unknown"} or age > FRESH_SECONDS:
         return Health(False, standing.get("why") or "it does not answer in time", known=False)
-    return Health(standing["state"] == "healthy", standing["why"])
+    said = standing["why"] or why
+    return Health(standing["state"] == "healthy", f"{said}; the supervisor saw it {standing['state']} {age:.0f} s ago")
 
 
 def supervisor_pid(home: Path) -> int | None:
@@ -167,9 +171,8 @@ def _state(home: Path) -> dict[str, Any]:
 
 def _spawn_supervisor(settings: Settings) -> None:
     log = settings.home / "logs" / "supervisor.log"
-    log.parent.mkdir(parents=True, exist_ok=True)
     environment = {**os.environ, "GENRE_HOME": str(settings.home), MARKER: str(settings.home)}
-    with log.open("ab") as output:
+    with append(log) as output:
         subprocess.Popen(
             [sys.executable, "-m", "genre_assets.stack.supervisor"],
             stdin=subprocess.DEVNULL,

@@ -15,15 +15,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from genre_assets.errors import TransientFailure
 from genre_assets.serving.alert_channels import Channel, Message
 
 GRACE_SECONDS = 15.0  # a restart is nobody's business
 LOOP_RESTARTS = 4  # within LOOP_SECONDS: it is restarted again and again
 LOOP_SECONDS = 600.0
 LONGEST_PAUSE = 60.0
+ATTEMPTS = 60  # about an hour; then the next message of the channel has its turn
+TIMES = ("opened_at", "notified_at", "resolved_at")
 KEPT = 100  # alerts in the file, the newest
-WELL = frozenset({"healthy", "waiting", "stopped"})
+WELL = frozenset({"healthy", "stopped"})
 
 
 class StandingLike(Protocol):
@@ -53,12 +54,12 @@ class Alert:
 
     def as_json(self) -> dict[str, Any]:
         """With times as people read them."""
-        times = {name: _iso(getattr(self, name)) for name in ("opened_at", "notified_at", "resolved_at")}
+        times = {name: _iso(getattr(self, name)) for name in TIMES}
         return {**self.__dict__, **times}
 
 
 class Notifier(threading.Thread):
-    """Call `look` about once a second; the thread sends."""
+    """Call `look` about once a second; a thread for each channel sends, in order. Goes on with its file's open alerts."""
 
     def __init__(
         self,
@@ -73,11 +74,11 @@ class Notifier(threading.Thread):
         self.channels = list(channels)
         self.repeat = repeat.total_seconds()
         self.grace = grace
-        self.alerts: list[Alert] = []
+        self.alerts: list[Alert] = _read(self.file)
         self._wrong_since: dict[str, float] = {}
         self._restarted: dict[str, list[float]] = {}
         self._restarts: dict[str, int] = {}
-        self._queue: queue.SimpleQueue[tuple[Channel, Message]] = queue.SimpleQueue()
+        self._queues: list[queue.SimpleQueue[Message]] = [queue.SimpleQueue() for _ in self.channels]
 
     def look(self, standings: Mapping[str, StandingLike], now: float | None = None) -> None:
         """Open, repeat and resolve what the services' standings say."""
@@ -91,12 +92,13 @@ class Notifier(threading.Thread):
 
     def run(self) -> None:
         """Send what is queued, each message again with growing pauses until its channel takes it."""
-        while True:
-            channel, message = self._queue.get()
-            threading.Thread(target=_deliver, args=(channel, message), daemon=True).start()
+        for channel, waiting in zip(self.channels, self._queues, strict=True):
+            threading.Thread(target=_deliver_all, args=(channel, waiting), daemon=True).start()
 
     def _look_at_state(self, name: str, standing: StandingLike, now: float) -> None:
         key = f"service:{name}"
+        if standing.state == "waiting":  # for another service, which has its own alert
+            return
         if standing.state in WELL:
             self._wrong_since.pop(name, None)
             self._resolve(key, f"{name} is well again", now)
@@ -133,8 +135,8 @@ class Notifier(threading.Thread):
                 self._send(Message(key, "resolved", alert.severity, alert.title, body))
 
     def _send(self, message: Message) -> None:
-        for channel in self.channels:
-            self._queue.put((channel, message))
+        for waiting in self._queues:
+            waiting.put(message)
 
     def _write(self) -> None:
         with suppress(OSError):  # a full disk must not end the supervisor; people are notified all the same
@@ -149,16 +151,31 @@ def alerts_file(home: Path) -> Path:
     return home / "run" / "alerts.json"
 
 
-def _deliver(channel: Channel, message: Message) -> None:
-    pause = 1.0
+def _deliver_all(channel: Channel, waiting: "queue.SimpleQueue[Message]") -> None:
     while True:
-        try:
-            channel.send(message)
-        except TransientFailure:
-            time.sleep(pause)
-            pause = min(LONGEST_PAUSE, pause * 2)
-        else:
-            return
+        message, pause = waiting.get(), 1.0
+        for _ in range(ATTEMPTS):
+            try:
+                channel.send(message)
+            except Exception as error:  # noqa: BLE001  # a channel's library may raise anything; the next message still goes
+                print(f"{channel.name} did not take {message.key}: {error}", flush=True)  # into the supervisor's log
+                time.sleep(pause)
+                pause = min(LONGEST_PAUSE, pause * 2)
+            else:
+                break
+
+
+def _read(file: Path) -> list[Alert]:
+    """The alerts that an earlier supervisor left; none if the file is missing or cannot be read."""
+    try:
+        rows = json.loads(file.read_text())
+        return [Alert(**{**row, **{name: _seconds(row[name]) for name in TIMES}}) for row in rows]
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
+def _seconds(at: str | None) -> float | None:
+    return None if at is None else datetime.fromisoformat(at).timestamp()
 
 
 def _iso(at: float | None) -> str | None:

@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -49,16 +50,41 @@ def session_members(leader: int) -> list[psutil.Process]:
     return list(found.values())
 
 
-def stopped_members(leader: int) -> list[int]:
-    """Process ids of these, and of the leader, that something has stopped (SIGSTOP)."""
-    found = []
-    for pid in (leader, *(process.pid for process in session_members(leader))):
+def children(parent: int) -> Iterator[tuple[int, str, str]]:
+    """(process id, state letter, command line) of every child of any thread of `parent`."""
+    try:
+        threads = list(Path(f"/proc/{parent}/task").iterdir())
+    except OSError:
+        return  # the server has just ended
+    for thread in threads:
         try:
-            if psutil.Process(pid).status() == psutil.STATUS_STOPPED:
-                found.append(pid)
-        except psutil.Error:
-            continue
-    return found
+            pids = (thread / "children").read_text().split()
+        except OSError:
+            continue  # the thread has just ended
+        for pid in pids:
+            process = Path(f"/proc/{pid}")
+            try:
+                state = process.joinpath("stat").read_text().rpartition(")")[2].split()[0]
+                arguments = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            except OSError:
+                continue  # the child has just been reaped
+            yield int(pid), state, arguments
+
+
+def descendants(parent: int) -> Iterator[tuple[int, str, str]]:
+    """The same of its children's children too. Read from the kernel's own lists: cheap enough for every second."""
+    for child in children(parent):
+        yield child
+        yield from descendants(child[0])
+
+
+def stopped_members(leader: int) -> list[int]:
+    """Process ids of the leader and its descendants that something has stopped (SIGSTOP)."""
+    try:
+        own = Path(f"/proc/{leader}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return []
+    return [pid for pid, state, _ in [(leader, own, ""), *descendants(leader)] if state == "T"]
 
 
 def strays(home: Path) -> list[psutil.Process]:

@@ -19,6 +19,7 @@ from genre_assets.stack.triton_leftovers import remove_orphans, remove_shared_me
 from genre_assets.stack.triton_watchdog import Watchdog
 
 VERIFY_SECONDS = 15.0  # for a revived model to answer, on a busy machine; else the server is restarted
+LOAD_SECONDS = 30.0  # for reviving: a load that hangs is no revival, and holds up the one who keeps the server
 
 
 class Triton(Service):
@@ -127,7 +128,8 @@ class Triton(Service):
 
     @cached_property
     def _watchdog(self) -> Watchdog:
-        return Watchdog(self.settings.repository, self.control)
+        token = self.settings.triton_admin_token.get_secret_value()
+        return Watchdog(self.settings.repository, TritonControl(self.control.url, token, timeout=LOAD_SECONDS))
 
 
 @cache

@@ -9,17 +9,21 @@ ever, idle: they are ended after a while. A stub that something stopped is kille
 import os
 import re
 import signal
+import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from genre_assets.errors import GenreError
+from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.serving.control import TritonControl
+from genre_assets.serving.protocol import PYTHON_MODELS
+from genre_assets.stack.processes import children
 
 LINGER_SECONDS = 30.0  # longer than any request that an old stub may still work on
 STOPPED_SECONDS = 2.0
+GIVE_UP_SECONDS = 10.0  # of loads that fail
 _MODEL = re.compile(r"/([a-z_]+)/\d+/model\.py\b")
 
 
@@ -34,17 +38,25 @@ class Watchdog:
     _replaced: dict[int, float] = field(default_factory=dict)  # process id of a surviving old stub -> when to end it
     _stopped: dict[int, float] = field(default_factory=dict)  # process id -> since when
     _settled: "Counter[str]" = field(default_factory=Counter)  # stubs of each model when none was missing
+    _failing: dict[str, float] = field(default_factory=dict)  # model -> since when its loads fail
+    _server: int = 0
 
     def revive(self, server: int) -> list[str]:
         """Load every model again that lost a stub since the last call; returns their names.
 
-        A load that fails is tried again at the next call.
+        A load that fails is tried again at the next call. Raises `TransientFailure` when it goes on failing: the
+        server must be restarted.
         """
+        if server != self._server:  # another server's processes say nothing of this one's: ids are used again
+            for known in (self._models, self._handled, self._replaced, self._stopped, self._failing):
+                known.clear()
+            self._server = server
         alive, dead, nameless = self._look(server)
         counts = Counter(self._models[pid] for pid in alive - set(self._replaced))
         lost = {self._models[pid] for pid in dead}
         if nameless:  # they died before they were seen alive: of the models that have fewer than before
-            lost |= {model for model, before in self._settled.items() if counts[model] < before}
+            expected = self._settled or dict.fromkeys(self._released(), sys.maxsize)  # never seen whole: any model
+            lost |= {model for model, before in expected.items() if counts[model] < before}
         elif not dead:
             self._settled = counts
         revived = []
@@ -53,8 +65,12 @@ class Watchdog:
                 for file in (self.repository / model).glob("[0-9]*/model.py"):
                     file.touch()
                 self.control.load(model)
-            except (GenreError, OSError):
+            except (GenreError, OSError) as error:
+                since = self._failing.setdefault(model, time.monotonic())
+                if time.monotonic() - since >= GIVE_UP_SECONDS:
+                    raise TransientFailure(f"{model} lost a process and cannot be loaded: {error}") from error
                 continue
+            self._failing.pop(model, None)
             revived.append(model)
             self._handled.update(pid for pid in dead if self._models[pid] == model)
             self._replaced.update(
@@ -65,6 +81,9 @@ class Watchdog:
         self._end_replaced(alive)
         return revived
 
+    def _released(self) -> set[str]:
+        return {model for model in PYTHON_MODELS if (self.repository / model).is_dir()}
+
     def living(self, server: int) -> dict[str, int]:
         """Models by name, with how many stubs of theirs live that were not replaced."""
         alive, _, _ = self._look(server)
@@ -73,7 +92,7 @@ class Watchdog:
     def _end_stopped(self, pid: int) -> None:
         since = self._stopped.setdefault(pid, time.monotonic())
         if time.monotonic() - since >= STOPPED_SECONDS:
-            os.kill(pid, signal.SIGKILL)
+            _kill(pid)
 
     def _end_replaced(self, alive: set[int]) -> None:
         for pid, when in list(self._replaced.items()):
@@ -81,7 +100,7 @@ class Watchdog:
                 del self._replaced[pid]
                 self._handled.add(pid)
                 if pid in alive:
-                    os.kill(pid, signal.SIGKILL)
+                    _kill(pid)
 
     def _look(self, server: int) -> tuple[set[int], set[int], set[int]]:
         """Of the server's children: stubs that live, dead ones whose model is known and not yet revived, and the nameless.
@@ -107,28 +126,12 @@ class Watchdog:
         return alive, dead, nameless
 
 
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):  # it has ended, and was collected, since it was looked at
+        os.kill(pid, signal.SIGKILL)
+
+
 def model_of(arguments: str) -> str | None:
     """The model that a stub serves, from its command line; None for another process, or a dead one."""
     named = _MODEL.search(arguments)
     return named.group(1) if named else None
-
-
-def children(parent: int) -> Iterator[tuple[int, str, str]]:
-    """(process id, state letter, command line) of every child of any thread of `parent`."""
-    try:
-        threads = list(Path(f"/proc/{parent}/task").iterdir())
-    except OSError:
-        return  # the server has just ended
-    for thread in threads:
-        try:
-            pids = (thread / "children").read_text().split()
-        except OSError:
-            continue  # the thread has just ended
-        for pid in pids:
-            process = Path(f"/proc/{pid}")
-            try:
-                state = process.joinpath("stat").read_text().rpartition(")")[2].split()[0]
-                arguments = process.joinpath("cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            except OSError:
-                continue  # the child has just been reaped
-            yield int(pid), state, arguments

@@ -15,6 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from genre_assets.serving.alert_channels import Message
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack import keeper as keeping
 from genre_assets.stack.keeper import Keeper
@@ -143,9 +144,41 @@ def test_people_are_notified_without_any_other_service(tmp_path: Path) -> None:
         until(lambda: [m["kind"] for m in receiver.got] == ["opened"], "told when it opened", 30)
         notifier.look(down, now=1140.0)
         notifier.look(well, now=1150.0)
-        until(lambda: sorted(m["kind"] for m in receiver.got) == ["opened", "repeated", "resolved"], "told", 30)
+        until(lambda: [m["kind"] for m in receiver.got] == ["opened", "repeated", "resolved"], "told in order", 30)
         assert "no answer in 9 s" in receiver.got[0]["body"]
     assert '"resolved_at": null' not in alerts_file(tmp_path).read_text()
+
+
+def test_a_new_supervisor_goes_on_with_the_open_alerts(tmp_path: Path) -> None:
+    """What opened under the one that was killed is repeated and resolved by the next, not opened again."""
+    from genre_assets.serving.alert_channels import Webhook
+
+    Notifier(tmp_path, [], grace=0).look({"s3": Standing("unhealthy", "access denied")}, now=1000.0)
+    with receiving() as receiver:
+        notifier = Notifier(tmp_path, [Webhook(receiver.url)], grace=0)
+        notifier.start()
+        for state, at in (("waiting", 1010.0), ("unhealthy", 1011.0), ("healthy", 1020.0)):
+            notifier.look({"s3": Standing(state)}, now=at)
+        until(lambda: len(receiver.got) > 0, "told", 30)
+        assert receiver.kinds() == [("resolved", "service:s3")]
+    assert [(a.opened_at, a.resolved_at) for a in notifier.alerts] == [(1000.0, 1020.0)]
+
+
+def test_what_a_channel_raises_ends_no_later_message(tmp_path: Path) -> None:
+    class Broken:
+        name = "broken"
+        got: list[str] = []  # noqa: RUF012  # one instance
+
+        def send(self, message: Message) -> None:
+            self.got.append(message.kind)
+            if len(self.got) == 1:
+                raise ValueError("a fault of its library")
+
+    channel = Broken()
+    notifier = Notifier(tmp_path, [channel], grace=0)
+    notifier.start()
+    notifier.look({"s3": Standing("failed")}, now=1000.0)
+    until(lambda: channel.got == ["opened", "opened"], "sent again", 30)
 
 
 def test_a_service_that_is_restarted_again_and_again_is_told(tmp_path: Path) -> None:

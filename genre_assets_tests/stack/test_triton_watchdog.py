@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from genre_assets.errors import PermanentFailure
+from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.serving.control import TritonControl
-from genre_assets.stack import triton_watchdog
+from genre_assets.stack import processes, triton_watchdog
 from genre_assets.stack.triton_watchdog import Watchdog
 from genre_assets_tests.waiting import until
 
@@ -63,7 +63,7 @@ def watchdog(tmp_path: Path) -> Watchdog:
 
 
 def state(server: int, pid: int) -> str:
-    return {p: s for p, s, _ in triton_watchdog.children(server)}[pid]
+    return {p: s for p, s, _ in processes.children(server)}[pid]
 
 
 def kill(server: int, pid: int) -> None:
@@ -135,3 +135,33 @@ def test_a_stopped_stub_is_ended_and_revived(watchdog: Watchdog, server: tuple[i
     os.kill(stubs[2], signal.SIGSTOP)
     until(lambda: watchdog.revive(pid) == ["predictor"], "the stopped stub is revived", 20)
     assert watchdog.living(pid) == {"pre_processor": 2}  # this server makes no new one
+
+
+def test_a_stub_that_died_before_anyone_looked_is_revived_too(
+    watchdog: Watchdog, server: tuple[int, list[int]]
+) -> None:
+    """A dead process has no command line, so every model is loaded again, once."""
+    pid, stubs = server
+    kill(pid, stubs[0])
+    until(lambda: watchdog.revive(pid) == ["pre_processor", "predictor"], "the models are loaded again", 20)
+    assert watchdog.revive(pid) == []
+
+
+def test_loads_that_go_on_failing_call_for_a_restart_of_the_server(
+    watchdog: Watchdog, server: tuple[int, list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid, stubs = server
+    watchdog.revive(pid)
+    assert isinstance(watchdog.control, Loads)
+    watchdog.control.failing = 1_000_000
+    monkeypatch.setattr(triton_watchdog, "GIVE_UP_SECONDS", 0.3)
+    kill(pid, stubs[2])
+
+    def gives_up() -> bool:
+        try:
+            watchdog.revive(pid)
+        except TransientFailure as error:
+            return "predictor lost a process and cannot be loaded: not now" in str(error)
+        return False
+
+    until(gives_up, "it gives up", 10)
