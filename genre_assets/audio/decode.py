@@ -9,6 +9,7 @@ length. Nothing is written to disk.
 import hashlib
 import io
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -89,24 +90,18 @@ def _read(source: bytes | Path, file: BinaryIO, window: Window, size: int) -> St
         other = name_of_other_sound(head)
         if other:
             raise AudioError(Reason.UNSUPPORTED, f"it is {other}, which is not read; what is: {CODECS}")
-    problems = []
     try:
         if kind == "samples":
-            try:
+            with suppress(CompressedWav):
                 return decode_wav.read(file, window, size)
-            except CannotRead as problem:
-                problems.append(str(problem))
-            except CompressedWav:
-                pass
         return sandbox.read(source, window)
     except OtherCodec as codec:
         raise AudioError(Reason.UNSUPPORTED, f"its codec is {codec}, which is not read; what is: {CODECS}") from None
     except CannotRead as problem:
-        problems.append(str(problem))
-    missing = what_is_missing(file, size)
-    if missing:
-        raise AudioError(Reason.TRUNCATED, f"cut off: {missing} is not there")
-    raise AudioError(Reason.UNDECODABLE, "; ".join(problems))
+        missing = what_is_missing(file, size)
+        if missing:
+            raise AudioError(Reason.TRUNCATED, f"cut off: {missing} is not there") from None
+        raise AudioError(Reason.UNDECODABLE, str(problem)) from None
 
 
 def _check(stream: Stream, window: Window, missing: str | None, min_seconds: float) -> None:

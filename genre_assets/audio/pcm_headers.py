@@ -7,7 +7,7 @@ that are looked at is bounded, so that no file costs more than a few thousand sm
 import math
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from genre_assets.audio.stream import CannotRead, OtherCodec
@@ -18,6 +18,9 @@ MOST_CHANNELS = 1024
 AU_ORDERS = {b".snd": ">", b"dns.": "<"}
 WAV_MAGICS = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 
+_NAMES = frozenset(
+    {b"fmt ", b"data", b"LIST", b"fact", b"bext", b"id3 ", b"PEAK", b"cue ", b"COMM", b"SSND", b"FVER", b"MARK"}
+)
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 # What FFmpeg can read of a wav, and the list of codecs allows: MP3, and AAC with and without its own frames.
 _COMPRESSED = {0x55: "MP3", 0xFF: "AAC", 0x1600: "AAC", 0x1610: "AAC"}
@@ -102,8 +105,7 @@ def chunks(file: BinaryIO, order: str) -> Iterator[tuple[bytes, int, int]]:
 
 def _is_name_at(file: BinaryIO, position: int) -> bool:
     file.seek(position)
-    there = file.read(5)
-    return len(there) == 5 and there[:4].isalnum() and not there[1:5].isalnum()
+    return file.read(4) in _NAMES
 
 
 def _wav(file: BinaryIO, size: int, head: bytes) -> Layout:
@@ -159,10 +161,12 @@ def _wav_form(fmt: bytes, order: str) -> tuple[str, int, int]:
 def _aiff(file: BinaryIO, size: int) -> Layout:
     form: tuple[str, int, int] | None = None
     samples: tuple[int, int] | None = None
+    stated = 0
     for name, start, length in chunks(file, ">"):
         if name == b"COMM" and form is None:
             file.seek(start)
-            form = _aiff_form(file.read(min(length, 22)))
+            comm = file.read(min(length, 22))
+            form, stated = _aiff_form(comm), int.from_bytes(comm[2:6], "big")
         elif name == b"SSND" and samples is None:
             file.seek(start)
             offset = int.from_bytes(file.read(4), "big")
@@ -171,8 +175,10 @@ def _aiff(file: BinaryIO, size: int) -> Layout:
             unknown = length == 0 or length >= STREAMED
             samples = (first, there if unknown else max(0, min(length - 8 - offset, there)))
         if form is not None and samples is not None:
-            first, length = samples
-            return Layout(first, length, *form, "aiff")
+            layout = Layout(samples[0], samples[1], *form, "aiff")
+            # Writers count the padding into the chunk: the number of frames is the exact one, where it is given.
+            exact = min(layout.length, (stated or layout.frames) * layout.frame_bytes)
+            return replace(layout, length=exact)
     raise CannotRead("an aiff without a format" if form is None else "an aiff without samples")
 
 

@@ -30,15 +30,20 @@ def read(source: bytes | Path, window: Window) -> Stream:
     """
     with _opened(source) as descriptor:
         try:
-            with _pool.decoder(window) as decoder:
-                return decoder.read(descriptor, window)
-        except DecoderLost as first:
-            log.warning("a decoder process was lost: %s; the file is tried once more", first)
+            return _ask(descriptor, window)
+        except DecoderLost as lost:
+            if lost.stalled:
+                raise AudioError(Reason.UNDECODABLE, f"it stalled its decoder: {lost}") from None
+            log.warning("a decoder process was lost: %s; the file is tried once more", lost)
         try:  # it may have been the machine: a second chance
-            with _pool.decoder(window) as decoder:
-                return decoder.read(descriptor, window)
-        except DecoderLost as second:
-            raise AudioError(Reason.UNDECODABLE, f"its decoder was lost twice: {second}") from None
+            return _ask(descriptor, window)
+        except DecoderLost as lost:
+            raise AudioError(Reason.UNDECODABLE, f"its decoder was lost twice: {lost}") from None
+
+
+def _ask(descriptor: int, window: Window) -> Stream:
+    with _pool.decoder(window) as decoder:
+        return decoder.read(descriptor, window)
 
 
 def start(max_seconds: float) -> None:
@@ -50,6 +55,11 @@ def start(max_seconds: float) -> None:
 def processes() -> list[int]:
     """Process ids of the decoders that wait for work."""
     return _pool.processes()
+
+
+def close() -> None:
+    """End the decoders that wait for work; the next file starts another."""
+    _pool.close()
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import math
 import mmap
 import os
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -33,11 +34,16 @@ MOST_MEMORY = 384 << 20  # bytes of its own after an item; beyond, it is replace
 KEPT_SHARED = 32 << 20  # bytes of shared memory that are kept between files
 FORMATS = frozenset({"flac", "ogg", "mp3", "mpeg", "mp4", "matroska", "aac", "wav"})
 _ROOT = Path(__file__).resolve().parents[2]
+_ENDED, _GONE, _SILENT = "it ended", "it was gone", "no answer"
 _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")  # of the environment
 
 
 class DecoderLost(Exception):
-    """The decoder process ended, hung or answered nonsense."""
+    """The decoder process ended, hung or answered nonsense. `stalled`: it took too much time, and would again."""
+
+    def __init__(self, why: str, *, stalled: bool) -> None:
+        super().__init__(why)
+        self.stalled = stalled
 
 
 class Decoder:
@@ -78,7 +84,7 @@ class Decoder:
         try:
             socket.send_fds(self._pipe, [request], [descriptor])
         except OSError:
-            raise self._lost("it was gone") from None
+            raise self._lost(_GONE) from None
         outcome, count, facts = self._answer(ANSWER_SECONDS)
         self.busy = False
         if outcome == sandbox_worker.CANNOT_READ:
@@ -113,11 +119,11 @@ class Decoder:
         try:
             message = self._pipe.recv(sandbox_worker.LONGEST_MESSAGE)
         except TimeoutError:
-            raise self._lost(f"no answer in {seconds:g} s") from None
+            raise self._lost(f"{_SILENT} in {seconds:g} s") from None
         except OSError:
             message = b""
         if not message:
-            raise self._lost("it ended")
+            raise self._lost(_ENDED)
         try:
             magic, outcome, count = REPLY.unpack_from(message)
             facts = json.loads(message[REPLY.size :])
@@ -128,11 +134,10 @@ class Decoder:
         return outcome, count, facts
 
     def _lost(self, why: str) -> DecoderLost:
-        self.broken = True
         with suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=1 if why in {"it ended", "it was gone"} else 0)
+            self.process.wait(timeout=1 if why in {_ENDED, _GONE} else 0)
         code = self.stop()
-        return DecoderLost(f"{why} (exit code {code})")
+        return DecoderLost(f"{why} (exit code {code})", stalled=why.startswith(_SILENT) or code == -signal.SIGXCPU)
 
     def usable(self, capacity: int) -> bool:
         """Whether another file may be given to it."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.audio import kernel
+from genre_assets.audio import kernel, sandbox
 from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.audio.reasons import AudioError
 from genre_assets.errors import PermanentFailure
@@ -34,6 +34,7 @@ class FeatureMaker:
         self.feature_set = have
         self.segments = segments
         kernel.load()  # compiled or fetched before the first request, not in it
+        sandbox.start(limits.max_seconds)  # likewise
 
     def make(self, items: Sequence[bytes]) -> tuple[NDArray[np.float32], list[Facts]]:
         """Features float32 [n, segments, columns] (NaN where there is none) and facts of every item, in order."""
