@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 60.0  # on a machine that is very busy
 ANSWER_SECONDS = DECODE_SECONDS + 10.0
+STALLED_CPU_SECONDS = 5.0  # of the time for an answer: less, and it was not the file that took it
 MOST_ITEMS = 1000  # then a decoder is replaced
 MOST_MEMORY = 384 << 20  # bytes of its own after an item; beyond, it is replaced
 KEPT_SHARED = 32 << 20  # bytes of shared memory that are kept between files
@@ -39,7 +40,7 @@ _PASSED_ON = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")  # of the environment
 
 
 class DecoderLost(Exception):
-    """The decoder process ended, hung or answered nonsense. `stalled`: it took too much time, and would again."""
+    """The decoder process ended, hung or answered nonsense. `stalled`: it worked on the file for too long, and would again."""
 
     def __init__(self, why: str, *, stalled: bool) -> None:
         super().__init__(why)
@@ -55,6 +56,7 @@ class Decoder:
         self.ready = False
         self.broken = False
         self.busy = False  # an answer is still to come
+        self.used_before = 0.0  # seconds of CPU, before the file
         self._pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._shared = os.memfd_create("samples", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(self._shared, capacity)  # its size is sealed: reading it can never run into nothing
@@ -81,6 +83,7 @@ class Decoder:
         self.items += 1
         request = REQUEST.pack(MAGIC, window.max_seconds, OFFSETS.index(window.offset), window.position)
         self.busy = True
+        self.used_before = self._cpu_seconds()
         try:
             socket.send_fds(self._pipe, [request], [descriptor])
         except OSError:
@@ -134,10 +137,19 @@ class Decoder:
         return outcome, count, facts
 
     def _lost(self, why: str) -> DecoderLost:
+        # One that was stopped, or got no time on a busy machine, says nothing about the file.
+        worked = why.startswith(_SILENT) and self._cpu_seconds() - self.used_before >= STALLED_CPU_SECONDS
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(timeout=1 if why in {_ENDED, _GONE} else 0)
         code = self.stop()
-        return DecoderLost(f"{why} (exit code {code})", stalled=why.startswith(_SILENT) or code == -signal.SIGXCPU)
+        return DecoderLost(f"{why} (exit code {code})", stalled=worked or code == -signal.SIGXCPU)
+
+    def _cpu_seconds(self) -> float:
+        try:
+            fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def usable(self, capacity: int) -> bool:
         """Whether another file may be given to it."""
