@@ -15,7 +15,7 @@ from genre_assets.audio.extract import FEATURE_SETS, extract_item
 from genre_assets.serving.client import GenreClient
 from genre_assets.serving.protocol import AUDIO, ENSEMBLE
 from genre_assets.serving.runtime import Predictor
-from genre_assets.stack.triton_watchdog import children
+from genre_assets.stack.processes import children
 
 COMMAND = "python -m benchmarks.run serving_throughput"
 CLIPS, ROUNDS, SINGLE = 24, 4, 400

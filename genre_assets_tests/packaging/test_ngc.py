@@ -22,9 +22,9 @@ from genre_assets.serving.client import GenreClient
 from genre_assets.serving.protocol import ENSEMBLE, PYTHON_MODELS
 from genre_assets.settings import load_settings
 from genre_assets.stack import triton_binary
+from genre_assets.stack.processes import children
 from genre_assets.stack.service import PROJECT_ROOT
 from genre_assets.stack.triton_scratch import scratch_triton
-from genre_assets.stack.triton_watchdog import children
 from genre_assets_tests.serving.toys import clip, toy_model
 
 pytestmark = pytest.mark.stack

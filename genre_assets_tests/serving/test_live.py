@@ -245,7 +245,7 @@ def server_process(live: LiveStack) -> int:
 def stub_processes(live: LiveStack) -> dict[str, set[int]]:
     """Process ids of the living stubs by model."""
     from genre_assets.stack.processes import children
-from genre_assets.stack.triton_watchdog import model_of
+    from genre_assets.stack.triton_watchdog import model_of
 
     found: dict[str, set[int]] = {}
     for pid, state, arguments in children(server_process(live)):
