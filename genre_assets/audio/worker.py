@@ -4,30 +4,40 @@ It imports neither Dagster nor pandas, so it starts in half a second and stays s
 """
 
 import sys
+from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 from genre_assets.errors import GenreError
 from genre_assets.store import ObjectStore, s3_client
 
 READY = "ready"
+GONE = (EOFError, BrokenPipeError, ConnectionResetError)  # the other end of the pipe is
 
 
 def main(descriptor: int) -> None:
-    """Serve until the other end is closed."""
+    """Serve until the other end is closed, whenever that is: its owner may have been interrupted."""
     with Connection(descriptor) as pipe:
-        settings, function = pipe.recv()
+        answer: object = READY
+        try:
+            settings, function = pipe.recv()
+        except GONE:
+            return
         store = ObjectStore(s3_client(settings))
-        pipe.send(READY)
         while True:
             try:
+                pipe.send(answer)
                 task = pipe.recv()
-            except EOFError:
+            except GONE:
                 return
-            try:
-                answer: tuple[bool, object] = (True, function(store, task))
-            except GenreError as error:  # the caller raises it again
-                answer = (False, error)
-            pipe.send(answer)
+            answer = _answered(function, store, task)
+
+
+def _answered(function: Callable[[ObjectStore, Any], object], store: ObjectStore, task: Any) -> tuple[bool, object]:
+    try:
+        return True, function(store, task)
+    except GenreError as error:  # the caller raises it again
+        return False, error
 
 
 if __name__ == "__main__":

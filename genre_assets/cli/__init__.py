@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli import audio, model, serving, stack, status
+from genre_assets.cli import alerts, audio, model, serving, stack, status
 from genre_assets.cli.guard import guarded
 
 _debug = False
@@ -26,6 +26,7 @@ COMMANDS = (
     stack.up,
     stack.down,
     status.status,
+    alerts.alerts,
     audio.ingest,
     audio.gtzan,
     model.run,

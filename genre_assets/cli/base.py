@@ -36,6 +36,6 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error; the block is given `advance(done, total)`."""
     from rich.progress import Progress
 
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

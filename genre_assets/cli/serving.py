@@ -93,14 +93,14 @@ def _await_server(address: str, seconds: float) -> None:
     end = time.monotonic() + seconds
     said = False
     while not answers(address, timeout=min(1.0, max(0.1, end - time.monotonic()))):
+        if not said:
+            say(f"nothing answers at {address} yet; trying for {seconds:g} s")
+            said = True
         if time.monotonic() >= end:
             raise TransientFailure(
                 f"nothing answers at {address} (GENRE_TRITON_GRPC); tried for {seconds:g} s (option --wait). "
                 "Start the services with: genre-assets up; see what is wrong with: genre-assets status"
             )
-        if not said:
-            say(f"nothing answers at {address} yet; trying for {seconds:g} s")
-            said = True
         time.sleep(0.2)
 
 

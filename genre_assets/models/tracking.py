@@ -196,6 +196,11 @@ def _milliseconds(moment: datetime | None) -> int:
     return int((moment.timestamp() if moment else time.time()) * 1000)
 
 
+def _away(uri: str, error: Exception) -> str:
+    said = str(getattr(error, "orig", None) or error).strip()
+    return f"MLflow's store does not answer ({_shown(uri)}: {said}); is it up? Try: genre-assets status"
+
+
 @contextmanager
 def answering(uri: str) -> Iterator[None]:
     """MLflow's errors of a store that is away -> `TransientFailure`, with the address (never the password)."""
@@ -207,10 +212,10 @@ def answering(uri: str) -> Iterator[None]:
     try:
         yield
     except (OperationalError, ConnectionError, Boto3Error, BotoCoreError) as error:
-        raise TransientFailure(f"MLflow's store does not answer ({_shown(uri)}: {error}); run it again") from error
+        raise TransientFailure(_away(uri, error)) from error
     except MlflowException as error:
         if error.error_code in {"TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR"}:
-            raise TransientFailure(f"MLflow's store does not answer ({_shown(uri)}: {error}); run it again") from error
+            raise TransientFailure(_away(uri, error)) from error
         raise
 
 

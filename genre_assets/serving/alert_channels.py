@@ -6,6 +6,7 @@ A channel sends one message or raises `TransientFailure`; `alerts` decides what 
 import json
 import warnings
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from typing import Any, Protocol
 from urllib.error import URLError
 from urllib.request import Request, urlopen
@@ -60,7 +61,7 @@ class Webhook:
         try:
             with urlopen(request, timeout=TIMEOUT_SECONDS):  # noqa: S310  # the scheme was checked
                 pass
-        except (URLError, OSError) as error:
+        except (URLError, OSError, HTTPException) as error:
             raise TransientFailure(f"the webhook did not take the alert: {error}") from error
 
 

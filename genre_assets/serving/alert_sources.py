@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from genre_assets.audit import Move
+from genre_assets.errors import TransientFailure
 from genre_assets.serving.alerts import Alerts
 
 ROUTE_KEY = "route"
 TRITON_KEY = "triton"
 RETRAINING_KEY = "retraining"
+S3_KEY = "s3"
+S3_FAILURES = 3  # looks in a row
 BACKLOG_SHARE = 0.25  # of the spool: a database that is away for minutes is nobody's business yet
 LOG_STANDS_SECONDS = 300.0
 OVERDUE = timedelta(minutes=10)  # a verdict takes seconds
@@ -85,6 +88,19 @@ def tell_triton(ready: bool, not_ready_before: int, alerts: Alerts, url: str) ->
     if not_ready_before >= 1:
         alerts.report(TRITON_KEY, "Triton does not serve", "the ensemble is not ready", links={"Dagster": url})
     return not_ready_before + 1
+
+
+def tell_s3(problem: Exception | None, failed_before: int, bucket: str, alerts: Alerts) -> int:
+    """Whether the raw bucket can be listed: access denied or no bucket at once, silence at the third look in a row.
+
+    Returns the failed looks so far.
+    """
+    if problem is None:
+        alerts.resolve(S3_KEY, f"s3://{bucket} can be listed again")
+        return 0
+    if failed_before + 1 >= S3_FAILURES or not isinstance(problem, TransientFailure):
+        alerts.report(S3_KEY, "the raw bucket cannot be listed: new audio is not seen", str(problem))
+    return failed_before + 1
 
 
 @dataclass(frozen=True)

@@ -6,18 +6,20 @@ delivery that fails is tried again with growing pauses and stays visible in `ale
 """
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from genre_assets.database import Database
 from genre_assets.errors import TransientFailure
 from genre_assets.serving import alert_channels
 from genre_assets.serving.alert_channels import Channel, Message
 from genre_assets.settings import Settings
+from genre_assets.text import visible
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
@@ -27,6 +29,7 @@ FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(minutes=15)
 ATTEMPTS = 20
 DELIVERY_SECONDS = 30.0  # a sensor tick has sixty
+CLAIM = timedelta(seconds=2 * DELIVERY_SECONDS)  # so long a message belongs to the one who sends it
 DDL = """
 CREATE TABLE IF NOT EXISTS alerts (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -97,6 +100,7 @@ class Alerts:
         People hear of it when it opens, and again when it is still reported after the cool-down.
         """
         now = now or datetime.now(UTC)
+        title, body = visible(title), visible(body)  # the words of other programs may hold what no table can
         with self._locked() as cursor:
             cursor.execute("SELECT * FROM alerts WHERE key = %s AND resolved_at IS NULL", (key,))
             row: Any = cursor.fetchone()
@@ -125,7 +129,7 @@ class Alerts:
         self, key: str, body: str, *, links: Mapping[str, str] | None = None, now: datetime | None = None
     ) -> bool:
         """It is right again: close the alert and say so; False if none was open."""
-        now = now or datetime.now(UTC)
+        now, body = now or datetime.now(UTC), visible(body)
         with self._locked() as cursor:
             cursor.execute(
                 "UPDATE alerts SET resolved_at = %s WHERE key = %s AND resolved_at IS NULL RETURNING *", (now, key)
@@ -145,38 +149,24 @@ class Alerts:
         return [row["key"] for row in rows]
 
     def deliver(self, now: datetime | None = None) -> Delivered:
-        """Send what is due, for `DELIVERY_SECONDS` at most. Two callers at once send each message once."""
+        """Send what is due, each channel in a thread of its own, and return after `DELIVERY_SECONDS` at most.
+
+        A channel that fails rests until the next call; one that hangs is left behind, and gets no further message
+        from this process before it has ended. Two callers at once send each message once. Raises `TransientFailure`
+        when the database is away.
+        """
         self.database.ensure(DDL)
         now = now or datetime.now(UTC)
-        by_name = {channel.name: channel for channel in self.channels}
-        sent, failed = 0, []
         end = time.monotonic() + DELIVERY_SECONDS
-        with self.database.transaction() as cursor:
-            cursor.execute(
-                """SELECT * FROM alert_deliveries WHERE delivered_at IS NULL AND due_at <= %s AND attempts < %s
-                AND channel = ANY(%s) ORDER BY id LIMIT 20 FOR UPDATE SKIP LOCKED""",
-                (now, ATTEMPTS, list(by_name)),
-            )
-            due: Any = cursor.fetchall()
-            for row in due:
-                if time.monotonic() > end:
-                    break
-                try:
-                    by_name[row["channel"]].send(Message(**row["message"]))
-                except TransientFailure as error:
-                    failed.append(str(error))
-                    pause = min(FIRST_PAUSE * 2 ** row["attempts"], LONGEST_PAUSE)
-                    cursor.execute(
-                        "UPDATE alert_deliveries SET attempts = attempts + 1, due_at = %s, error = %s WHERE id = %s",
-                        (now + pause, str(error), row["id"]),
-                    )
-                else:
-                    sent += 1
-                    cursor.execute(
-                        "UPDATE alert_deliveries SET attempts = attempts + 1, delivered_at = %s, error = NULL WHERE id = %s",
-                        (now, row["id"]),
-                    )
-        return Delivered(sent, tuple(failed))
+        sendings = [_Sending(self.database, channel, now, end) for channel in self.channels]
+        for sending in sendings:
+            sending.start()
+        for sending in sendings:
+            sending.join(max(0.0, end - time.monotonic()))
+        for problem in (s.problem for s in sendings if s.problem is not None):
+            raise problem
+        failed = [f"{s.channel.name} has not answered in {DELIVERY_SECONDS:g} s" for s in sendings if s.is_alive()]
+        return Delivered(sum(s.sent for s in sendings), tuple(failed + [f for s in sendings for f in s.failed]))
 
     @contextmanager
     def _locked(self) -> Iterator["cursor"]:
@@ -195,3 +185,66 @@ class Alerts:
                 "INSERT INTO alert_deliveries (alert, channel, message, queued_at, due_at) VALUES (%s, %s, %s, %s, %s)",
                 (row["id"], channel.name, json.dumps(message.__dict__), now, now),
             )
+
+
+class _Sending(threading.Thread):
+    """Sends what is due on one channel until nothing is, it fails, or the time is over."""
+
+    _under_way: ClassVar[set[tuple[str, str]]] = set()
+    _guard = threading.Lock()
+
+    def __init__(self, database: Database, channel: Channel, now: datetime, end: float) -> None:
+        super().__init__(name=f"alerts-{channel.name}", daemon=True)
+        self.database, self.channel, self.now, self.end = database, channel, now, end
+        self.sent = 0
+        self.failed: list[str] = []
+        self.problem: TransientFailure | None = None
+
+    def run(self) -> None:
+        """What went wrong with the channel is in `failed`, with the database in `problem`."""
+        place = (self.database.url, self.channel.name)
+        with self._guard:
+            if place in self._under_way:
+                self.failed.append(f"{self.channel.name} still has not answered an earlier message")
+                return
+            self._under_way.add(place)
+        try:
+            while time.monotonic() < self.end and (row := self._claim()) is not None:
+                if not self._send(row):
+                    return
+        except TransientFailure as error:  # the database went away: what was claimed is sent again when its claim ends
+            self.problem = error
+        finally:
+            with self._guard:
+                self._under_way.discard(place)
+
+    def _claim(self) -> dict[str, Any] | None:
+        """The next message, counted as tried before it is, so that a crash in between cannot try for ever."""
+        rows = self.database.rows(
+            """UPDATE alert_deliveries SET attempts = attempts + 1, due_at = %(until)s,
+                error = coalesce(error, 'it was being sent when the process ended')
+            WHERE id = (SELECT id FROM alert_deliveries WHERE delivered_at IS NULL AND due_at <= %(now)s
+                AND attempts < %(most)s AND channel = %(channel)s ORDER BY id LIMIT 1 FOR UPDATE SKIP LOCKED)
+            RETURNING *""",
+            {"until": self.now + CLAIM, "now": self.now, "most": ATTEMPTS, "channel": self.channel.name},
+        )
+        return rows[0] if rows else None
+
+    def _send(self, row: dict[str, Any]) -> bool:
+        problem = None
+        try:
+            self.channel.send(Message(**row["message"]))
+        except TransientFailure as error:
+            problem = str(error)
+        except Exception as error:  # noqa: BLE001  # a channel is a stranger's code: its bug must not stop the others
+            problem = f"{self.channel.name}: {type(error).__name__}: {error}"
+        if problem is None:
+            self.sent += 1
+            done = "UPDATE alert_deliveries SET delivered_at = %s, error = NULL WHERE id = %s"
+            self.database.execute(done, (self.now, row["id"]))
+            return True
+        self.failed.append(problem)
+        pause = min(FIRST_PAUSE * 2 ** (row["attempts"] - 1), LONGEST_PAUSE)
+        again = "UPDATE alert_deliveries SET due_at = %s, error = %s WHERE id = %s"
+        self.database.execute(again, (self.now + pause, visible(problem), row["id"]))
+        return False

@@ -14,8 +14,9 @@ from dagster._core.storage.asset_check_execution_record import (
 
 from genre_assets import audit
 from genre_assets.database import Database
-from genre_assets.errors import TransientFailure
+from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.serving import (
+    alert_listing,
     alert_sources,
     log_gauges,
     promotion,
@@ -30,6 +31,7 @@ from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.run_requests import Attempt, next_run
 from genre_assets.serving.state import Rules as PromotionRules
 from genre_assets.settings import Settings, load_settings
+from genre_assets.store import ObjectStore, s3_client
 
 INTERVAL = load_settings().sensor_interval_seconds
 RUNNING = dg.DefaultSensorStatus.RUNNING
@@ -164,7 +166,25 @@ def alert_on_platform(
     alert_sources.tell_sensors(_failing_ticks(context.instance), alerts, url)
     context.update_cursor(json.dumps({"move": max([last, *(m.id for m in moves)]), "not_ready": looks, **counts}))
     delivered = alerts.deliver()
-    return dg.SkipReason("; ".join([f"{delivered.sent} messages sent", *delivered.failed]))
+    channels = [] if alerts.channels else [alert_listing.NO_CHANNEL]
+    said = [alert_listing.in_short(database), *channels, f"{delivered.sent} messages sent", *delivered.failed]
+    return dg.SkipReason("; ".join(said))
+
+
+@dg.sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+def alert_on_s3(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
+) -> dg.SkipReason:
+    """A raw bucket that cannot be listed opens an alert. A sensor of its own: a hanging S3 holds up no other alert."""
+    problem: Exception | None = None
+    try:
+        store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+        next(iter(store.list(settings.raw_bucket)), None)
+    except (GenreError, FileNotFoundError) as error:
+        problem = error
+    failed = alert_sources.tell_s3(problem, int(context.cursor or 0), settings.raw_bucket, alerts)
+    context.update_cursor(str(failed))
+    return dg.SkipReason(f"s3://{settings.raw_bucket}: {problem or 'can be listed'}")
 
 
 def _failing_ticks(instance: dg.DagsterInstance) -> dict[str, int]:
@@ -218,4 +238,5 @@ SENSORS: Sequence[dg.SensorDefinition] = [
     alert_on_failed_run,
     resolve_on_succeeded_run,
     alert_on_platform,
+    alert_on_s3,
 ]

@@ -6,6 +6,7 @@ from typing import Any
 
 import dagster as dg
 import pytest
+from pydantic import SecretStr
 
 from genre_assets import audit
 from genre_assets.database import Database
@@ -14,6 +15,7 @@ from genre_assets.serving.alert_channels import Message
 from genre_assets.serving.alerts import Alerts
 from genre_assets.serving.drift.assets import drift_reports
 from genre_assets.settings import Settings, load_settings
+from genre_assets.store import ObjectStore
 
 FEATURE_DRIFT = dg.AssetCheckKey(dg.AssetKey("drift_reports"), "feature_drift")
 REPOSITORY = dg.Definitions(
@@ -158,6 +160,39 @@ def test_a_failed_run_is_told_and_resolved_by_a_good_one(
     sensors.resolve_on_succeeded_run(context)
     platform["alerts"].deliver()
     assert memory.kinds == [("opened", "run:build"), ("resolved", "run:build")]
+
+
+def test_wrong_keys_and_a_silent_s3_open_an_alert_that_resolves(
+    instance: dg.DagsterInstance, platform: dict[str, Any], memory: Memory, store: ObjectStore, s3_settings: Settings
+) -> None:
+    def s3_tick(settings: Settings, cursor: str | None) -> str | None:
+        cursor = tick(sensors.alert_on_s3, instance, {**platform, "settings": settings}, cursor)
+        platform["alerts"].deliver()
+        return cursor
+
+    wrong_keys = s3_settings.model_copy(update={"s3_secret_key": SecretStr("wrong")})
+    away = s3_settings.model_copy(update={"s3_endpoint_url": "http://127.0.0.1:9"})
+    cursor = s3_tick(wrong_keys, None)
+    assert memory.kinds == [("opened", "s3")], "access denied does not pass by itself"
+    cursor = s3_tick(s3_settings, cursor)
+    assert memory.kinds[1:] == [("resolved", "s3")]
+    for _ in range(2):
+        cursor = s3_tick(away, cursor)
+    assert memory.kinds[2:] == [], "it may come back at once"
+    cursor = s3_tick(away, cursor)
+    s3_tick(s3_settings, cursor)
+    assert memory.kinds[2:] == [("opened", "s3"), ("resolved", "s3")]
+
+
+def test_open_alerts_are_named_where_the_ui_shows_the_tick(
+    instance: dg.DagsterInstance, platform: dict[str, Any], database: Database
+) -> None:
+    platform["alerts"] = Alerts(database, [], repeat=timedelta(hours=1))
+    platform["alerts"].report("run:build", "a run of build failed", "boom")
+    wanted = {name: platform[name] for name in sensors.alert_on_platform.required_resource_keys}
+    result = sensors.alert_on_platform(dg.build_sensor_context(instance=instance, resources=wanted))
+    assert isinstance(result, dg.SkipReason)
+    assert "1 alerts are open: a run of build failed; no channel is set" in str(result.skip_message)
 
 
 def test_every_sensor_runs_by_default_at_the_interval_of_the_settings() -> None:

@@ -13,10 +13,10 @@ from genre_assets import audit
 from genre_assets.audit import Move
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, TransientFailure
-from genre_assets.serving import alert_channels, alert_sources
+from genre_assets.serving import alert_channels, alert_listing, alert_sources
 from genre_assets.serving.alert_channels import Apprise, Message, Webhook
 from genre_assets.serving.alert_sources import CheckEvaluation
-from genre_assets.serving.alerts import Alerts
+from genre_assets.serving.alerts import ATTEMPTS, Alerts
 from genre_assets.settings import load_settings
 from genre_assets_tests.receiver import Receiver, receiving
 
@@ -131,6 +131,60 @@ def test_one_dead_channel_does_not_hold_up_another(database: Database, receiver:
     alerts.report("route", "the fallback serves", "drift", now=NOW)
     delivered = alerts.deliver(NOW)
     assert (delivered.sent, delivered.failed) == (1, ("nobody there",))
+
+
+def test_a_channel_that_hangs_or_has_a_bug_holds_up_neither_the_tick_nor_the_others(
+    database: Database, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genre_assets.serving.alerts.DELIVERY_SECONDS", 0.3)
+    released = threading.Event()
+
+    class Hanging:
+        name = "hanging"
+        sent = 0
+
+        def send(self, message: Message) -> None:
+            self.sent += 1
+            released.wait(60)
+
+    class Broken:
+        name = "broken"
+
+        def send(self, message: Message) -> None:
+            raise ValueError("a bug")
+
+    hanging = Hanging()
+    alerts = Alerts(database, [hanging, Broken(), Webhook(receiver.url)], repeat=HOUR)
+    for number in range(25):
+        alerts.report(f"check:{number}", "failed", "NUL \0 and \udce9", now=NOW)
+    try:
+        failed: list[str] = []
+        for minutes in range(40):
+            failed += alerts.deliver(NOW + timedelta(minutes=minutes)).failed
+            if len(receiver.got) == 25:
+                break
+        assert len(receiver.got) == 25
+        assert receiver.got[0]["body"] == "NUL \\x00 and \\udce9"
+        assert any("hanging has not answered" in problem for problem in failed)
+        assert any("broken: ValueError: a bug" in problem for problem in failed)
+        assert hanging.sent == 1, "nothing more is given to it while it hangs"
+    finally:
+        released.set()
+
+
+def test_a_message_that_nobody_takes_is_given_up_and_shown_so(database: Database, receiver: Receiver) -> None:
+    receiver.broken = True
+    alerts = Alerts(database, [Webhook(receiver.url)], repeat=100 * HOUR)
+    alerts.report("route", "the fallback serves", "drift", now=NOW)
+    for hours in range(ATTEMPTS + 5):
+        alerts.deliver(NOW + hours * HOUR)
+    (row,) = database.rows("SELECT attempts, delivered_at FROM alert_deliveries")
+    assert (row["attempts"], row["delivered_at"]) == (ATTEMPTS, None)
+    (shown,) = alert_listing.from_database(database)
+    assert "opened, webhook: GIVEN UP after 20 attempts: the webhook did not take the alert" in shown.notified[0]
+    assert alert_listing.in_short(database).startswith(
+        "1 alerts are open: the fallback serves; 1 messages were given up"
+    )
 
 
 def test_mail_goes_out_through_apprise() -> None:
