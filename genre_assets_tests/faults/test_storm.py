@@ -1,12 +1,17 @@
 """The short form of the fault storm: a handful of chosen faults on the shared stack, under load (`make test-faults`: all)."""
 
+import json
+import random
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
 import pytest
 
-from genre_assets_tests.faults.storm.kinds import COMMAND, RUN, Fault, targets
+from genre_assets.stack.supervisor import state_file
+from genre_assets_tests.faults.storm.kinds import COMMAND, RUN, Fault, choose, targets
 from genre_assets_tests.faults.storm.report import Outcome, Result, by_kind, markdown
 from genre_assets_tests.faults.storm.strike import Storm, folders
 from genre_assets_tests.faults.storm.workload import Commands, Predictor
@@ -76,3 +81,34 @@ def test_the_table_counts_by_kind_and_says_what_did_not_hold() -> None:
     assert not Result(1, outcomes=outcomes).passed
     assert not Result(1, outcomes=outcomes[:2], broken=["a row is lost"]).passed
     assert "fault 3, s3 SIGSTOP: neither healed nor reported in time" in markdown(Result(1, outcomes=outcomes))
+
+
+def test_faults_strike_the_services_of_the_state_file_what_is_behind_them_and_the_command(tmp_path: Path) -> None:
+    """Real processes: a parent with a child, a command; each is drawn, stopped, let go on, killed."""
+    sleep = "import time; time.sleep(100)"
+    parent_code = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {sleep!r}, 'api grpc'])"
+    with (
+        subprocess.Popen([sys.executable, "-c", parent_code]) as parent,
+        subprocess.Popen([sys.executable, "-c", sleep]) as command,
+    ):
+        state_file(tmp_path).parent.mkdir()
+        state_file(tmp_path).write_text(json.dumps({"services": {"code": {"pid": parent.pid}, "s3": {"pid": None}}}))
+        try:
+            expected = {"code", "code: code server", COMMAND}
+            until(lambda: {name for name, _ in targets(tmp_path, command.pid)} == expected, "all are targets", 20)
+            drawn = [choose(tmp_path, command.pid, random.Random(seed)) for seed in range(40)]
+            assert {fault.target for fault in drawn} == expected
+            assert [f.kind for f in drawn] == [choose(tmp_path, command.pid, random.Random(n)).kind for n in range(40)]
+            found = dict(targets(tmp_path, command.pid))
+            stopped = Fault("code", signal.SIGSTOP, found["code"])
+            assert stopped.strike()
+            until(lambda: stopped.lasts, "it is stopped", 10)
+            stopped.lift()
+            until(lambda: not stopped.lasts, "it goes on", 10)
+            for target, process in found.items():
+                killed = Fault(target, signal.SIGKILL, process)
+                assert killed.strike()
+                until(lambda killed=killed: not killed.lasts, "it is gone", 10)  # type: ignore[misc]
+        finally:
+            parent.kill()
+            command.kill()

@@ -40,13 +40,16 @@ def _storm(asked: argparse.Namespace, folder: Path, variables: dict[str, str]) -
     predictor.start()
     commands.start()
     end = time.monotonic() + 60 * asked.minutes
-    while len(storm.result.outcomes) < asked.kills and time.monotonic() < end:
-        outcome = storm.strike(storm.draw())
-        if outcome is not None:
-            healed = "NOT healed" if outcome.seconds is None else f"healed in {outcome.seconds:.1f} s"
-            print(f"{outcome.number:4} {time.strftime('%H:%M:%S')} {outcome.kind}: {healed}", flush=True)
-            write(storm.result, asked.output)
-    result = storm.calm()
+    try:
+        while len(storm.result.outcomes) < asked.kills and time.monotonic() < end:
+            outcome = storm.strike(storm.draw())
+            if outcome is not None:
+                healed = "NOT healed" if outcome.seconds is None else f"healed in {outcome.seconds:.1f} s"
+                print(f"{outcome.number:4} {time.strftime('%H:%M:%S')} {outcome.kind}: {healed}", flush=True)
+                write(storm.result, asked.output)
+        result = storm.calm()
+    finally:
+        storm.end()
     write(result, asked.output)
     print(markdown(result))
     return result.passed

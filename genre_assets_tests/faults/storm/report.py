@@ -40,7 +40,7 @@ class Result:
     @property
     def passed(self) -> bool:
         """Whether every fault was healed or reported in time and every invariant held."""
-        return not self.broken and all(outcome.in_time for outcome in self.outcomes)
+        return bool(self.outcomes) and not self.broken and all(outcome.in_time for outcome in self.outcomes)
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

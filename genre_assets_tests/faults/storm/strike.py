@@ -82,8 +82,10 @@ class Storm:
 
     def calm(self) -> Result:
         """End the workload, do its work once more undisturbed, and ask every invariant."""
-        self.commands.end()
-        self.predictor.end()
+        died = [thread.name for thread in (self.commands, self.predictor) if thread.ident and not thread.is_alive()]
+        self.end()
+        if died or not self.predictor.counts.answered:
+            self.result.broken.append(f"the workload did not work: no answer at all, or a dead thread: {died}")
         self.result.commands = len(self.commands.done)
         self.result.commands_struck = sum(done.code != 0 for done in self.commands.done)
         self._in_the_end("every light is healthy", lambda: self.troubles() or None)
@@ -98,6 +100,11 @@ class Storm:
         self._in_the_end("each answered item has one row", self._rows)
         self._count()
         return self.result
+
+    def end(self) -> None:
+        """End the workload."""
+        self.commands.end()
+        self.predictor.end()
 
     def _work(self) -> list[tuple[str, ...]]:
         ingests = [("ingest", str(folder)) for folder in self.commands.folders]

@@ -49,7 +49,8 @@ class Predictor(threading.Thread):
     def end(self) -> None:
         """Ask no more, and wait for the last answer."""
         self.ending.set()
-        self.join(60)
+        if self.ident is not None:
+            self.join(60)
 
     def _requests(self) -> Iterator[Request]:
         while True:
@@ -101,11 +102,10 @@ class Commands(threading.Thread):
     def end(self) -> None:
         """Start no more; the one in flight is interrupted as a person would, by Ctrl-C."""
         self.ending.set()
-        self._signal(signal.SIGCONT)
-        self._signal(signal.SIGINT)
-        self.join(30)
-        self._signal(signal.SIGKILL)
-        self.join(30)
+        for number in (signal.SIGCONT, signal.SIGINT, signal.SIGKILL):
+            self._signal(number)
+            if self.ident is not None and number != signal.SIGCONT:
+                self.join(30)
 
     def command(self, *words: str) -> Done:
         """Run one to its end."""
