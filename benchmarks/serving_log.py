@@ -15,7 +15,8 @@ from genre_assets.database import Database
 from genre_assets.serving.prediction_log import read
 from genre_assets.settings import load_settings
 from genre_assets.stack.postgres import Postgres
-from genre_assets.stack.triton_watchdog import Watchdog, children, model_of
+from genre_assets.stack.processes import children
+from genre_assets.stack.triton_watchdog import Watchdog, model_of
 from genre_assets_tests.conftest import free_port, running
 
 COMMAND = "python -m benchmarks.run serving_log"
