@@ -7,10 +7,10 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING
 
 from genre_assets.errors import GenreError
+from genre_assets.serving.runtime_store import ObjectTooLarge, Patience, Places, StoreError, StoreReader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 S3_SCHEME = b"s3://"
 LONGEST_ADDRESS = 2048
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LOOKS_LIKE_ADDRESS = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://|/|\./|\.\./|~/")
 
 
@@ -50,16 +51,25 @@ class ItemLimits:
 
 
 class ItemReader:
-    """Turns items into bytes. `connect` makes the S3 client, at the first item that needs it."""
+    """Turns items into bytes. `connect` makes the S3 client (short timeouts), at the first item that needs it.
 
-    def __init__(self, limits: ItemLimits, connect: "Callable[[], S3Client]") -> None:
+    Of the processes that share `places`, some at most wait for a slow store for long.
+    """
+
+    def __init__(
+        self,
+        limits: ItemLimits,
+        connect: "Callable[[], S3Client]",
+        places: Places | None = None,
+        patience: Patience | None = None,
+    ) -> None:
         self.limits = limits
-        self._client = cache(connect)
+        self._store = StoreReader(connect, places or Places(), patience or Patience())
 
     def read(self, item: bytes) -> bytes:
         """The bytes of the audio file. Raises `ItemError`."""
         if item.startswith(S3_SCHEME) and len(item) <= LONGEST_ADDRESS:
-            return self._fetch(item.decode(errors="replace"))
+            return self._fetch(*self._address(item))
         if len(item) <= LONGEST_ADDRESS and _LOOKS_LIKE_ADDRESS.match(item) and item.isascii():
             raise ItemError(
                 "unsupported",
@@ -78,34 +88,40 @@ class ItemReader:
             f"the request holds {_mb(total)} of audio; the limit is {_mb(self.limits.request_bytes)}: send fewer items at once",
         )
 
-    def _fetch(self, address: str) -> bytes:
+    def _address(self, item: bytes) -> tuple[str, str]:
+        """Bucket and key of an address that may be read."""
+        try:
+            address = item.decode()
+        except UnicodeDecodeError as error:
+            raise ItemError("bad_address", f"{item!r} is not UTF-8") from error
         bucket, _, key = address.removeprefix("s3://").partition("/")
         if not bucket or not key:
             raise ItemError("bad_address", f"{address!r} is not s3://bucket/key")
+        if _CONTROL.search(address) or {".", ".."} & set(key.split("/")):
+            raise ItemError("bad_address", f"{address!r} has control characters, or a part of its key is . or ..")
         if bucket not in self.limits.buckets:
             raise ItemError(
                 "bucket_not_allowed",
                 f"bucket {bucket!r} may not be read here; allowed: {', '.join(self.limits.buckets)}",
             )
-        from botocore.exceptions import BotoCoreError, ClientError
+        return bucket, key
 
+    def _fetch(self, bucket: str, key: str) -> bytes:
         try:
-            answer = self._client().get_object(Bucket=bucket, Key=key)
-            self._check_size(answer["ContentLength"])
-            return answer["Body"].read()
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in {"404", "NoSuchKey", "NoSuchBucket", "NotFound"}:
-                raise ItemError("not_found", f"{address} is not there") from error
-            raise ItemError("store_unavailable", f"the object store answered {code}") from error
-        except BotoCoreError as error:
-            raise ItemError(
-                "store_unavailable", f"the object store does not answer ({type(error).__name__})"
-            ) from error
+            return self._store.fetch(bucket, key, self.limits.item_bytes)
+        except FileNotFoundError as error:
+            raise ItemError("not_found", f"s3://{bucket}/{key} is not there") from error
+        except ObjectTooLarge as error:
+            raise self._too_large(error.size) from error
+        except StoreError as error:
+            raise ItemError("store_unavailable", str(error)) from error
 
     def _check_size(self, size: int) -> None:
         if size > self.limits.item_bytes:
-            raise ItemError("too_large", f"the item has {_mb(size)}; the limit is {_mb(self.limits.item_bytes)}")
+            raise self._too_large(size)
+
+    def _too_large(self, size: int) -> ItemError:
+        return ItemError("too_large", f"the item has {_mb(size)}; the limit is {_mb(self.limits.item_bytes)}")
 
 
 def timed_read(reader: ItemReader, item: bytes) -> tuple[bytes, float]:

@@ -32,7 +32,7 @@ from genre_assets_tests.serving.toys import clip, toy_model
 from genre_assets_tests.waiting import until
 
 pytestmark = pytest.mark.stack
-S3_ITEM_SECONDS = 8.0  # the platform's own bound is five
+S3_ITEM_SECONDS = 6.0  # two and a half of a hang, and what a slow machine adds
 BYTES_SECONDS = 4.0  # a slow machine's "usual speed": a queue behind a hung S3 would take its deadline, and more
 
 
@@ -123,7 +123,7 @@ def bytes_client(live: LiveStack) -> Iterator[Clean]:
         thread.join()
 
 
-@pytest.mark.parametrize("fault", ["refuse", "unavailable", "cut"])
+@pytest.mark.parametrize("fault", ["refuse", "unavailable", "cut", "hang"])
 def test_a_store_that_fails_costs_only_the_items_that_name_its_keys(proxied: Proxied, fault: Kind) -> None:
     live = proxied.live
     live.store.put_bytes("genre-raw", "rock/far.wav", clip(5))

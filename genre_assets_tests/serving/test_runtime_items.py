@@ -41,6 +41,17 @@ def test_an_incomplete_address_is_named(address: bytes) -> None:
         reader().read(address)
 
 
+@pytest.mark.parametrize(
+    "address",
+    [b"s3://genre-raw/../genre-mlflow/x", b"s3://genre-raw/a/./b", b"s3://genre-raw/a/..", b"s3://genre-raw/a\0b",
+     b"s3://genre-raw/a\r\nHost: x", "s3://genre-raw/\x85".encode(), b"s3://genre-raw/\xff"],
+)  # fmt: skip
+def test_keys_that_a_server_may_read_as_other_keys_are_refused_before_any_request(address: bytes) -> None:
+    with pytest.raises(ItemError) as caught:
+        reader().read(address)
+    assert caught.value.code == "bad_address"
+
+
 def test_an_item_above_the_limit_is_refused_and_one_at_the_limit_is_not() -> None:
     assert reader().read(b"\0" * 1000) == b"\0" * 1000
     with pytest.raises(ItemError, match="too_large"):
@@ -73,7 +84,7 @@ def test_an_allowed_object_is_read_and_a_large_one_is_refused_before_its_body(
 
 def test_a_store_that_is_away_is_the_items_error_and_says_nothing_of_keys() -> None:
     settings = load_settings(s3_endpoint_url="http://127.0.0.1:1", s3_secret_key="very-secret")
-    client = s3_client(settings)
+    client = s3_client(settings, connect_seconds=1, read_seconds=2, attempts=1)
     with pytest.raises(ItemError) as caught:
         reader(client).read(b"s3://genre-raw/x.wav")
     assert caught.value.code == "store_unavailable"

@@ -13,6 +13,7 @@ from genre_assets.serving.runtime import check_numpy, refused_id
 from genre_assets.serving.runtime_features import FeatureMaker
 from genre_assets.serving.runtime_items import ItemLimits, ItemReader
 from genre_assets.serving.runtime_seal import Seals
+from genre_assets.serving.runtime_store import Places
 from genre_assets.settings import load_settings
 from genre_assets.store import s3_client
 
@@ -24,7 +25,8 @@ class TritonPythonModel:
 
     def initialize(self, args: dict[str, str]) -> None:
         check_numpy()
-        given = {key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()}
+        config = json.loads(args["model_config"])
+        given = {key: value["string_value"] for key, value in config["parameters"].items()}
         settings = load_settings()
         self.seals = Seals(settings.home / SEAL_KEY)
         limits = Limits(
@@ -34,7 +36,12 @@ class TritonPythonModel:
             min_seconds=float(given["min_seconds"]),
             max_file_mb=settings.serving_max_item_mb,
         )
-        reader = ItemReader(ItemLimits.from_settings(settings), lambda: s3_client(settings))
+        processes = sum(group["count"] for group in config["instance_group"])
+        reader = ItemReader(
+            ItemLimits.from_settings(settings),
+            lambda: s3_client(settings, connect_seconds=1, read_seconds=2, attempts=1),
+            Places(settings.home / "triton" / "store-waits", max(1, processes - 1)),
+        )
         self.maker = FeatureMaker(
             reader,
             limits,
