@@ -77,9 +77,13 @@ def test_the_table_counts_by_kind_and_says_what_did_not_hold() -> None:
     assert killed["median s"] == 6.0
     assert (killed["times"], killed["healed"], killed["reported"], killed["requests failed"]) == (2, 2, 1, 3)
     assert (stopped["healed"], stopped["worst s"]) == (0, None)
-    assert Result(1, outcomes=outcomes[:2]).passed
-    assert not Result(1, outcomes=outcomes).passed
-    assert not Result(1, outcomes=outcomes[:2], broken=["a row is lost"]).passed
+    assert Result(1, outcomes=outcomes[:2], finished=True).passed
+    interrupted = Result(1, outcomes=outcomes[:2])
+    assert not interrupted.passed
+    assert "NOT finished" in markdown(interrupted)
+    assert "lost unknown (not asked yet), doubled unknown (not asked yet)" in markdown(interrupted)
+    assert not Result(1, outcomes=outcomes, finished=True).passed
+    assert not Result(1, outcomes=outcomes[:2], broken=["a row is lost"], finished=True).passed
     assert "fault 3, s3 SIGSTOP: neither healed nor reported in time" in markdown(Result(1, outcomes=outcomes))
 
 

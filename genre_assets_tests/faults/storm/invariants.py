@@ -47,9 +47,14 @@ class Routes:
     due: str | None
 
     @property
+    def together(self) -> bool:
+        """Whether all say the same, whether or not a move is open."""
+        return self.books == self.disk == self.triton
+
+    @property
     def agree(self) -> bool:
         """Whether all say the same and nothing is open."""
-        return self.due is None and self.books == self.disk == self.triton
+        return self.due is None and self.together
 
 
 def routes(settings: Settings) -> Routes:

@@ -30,17 +30,23 @@ class Result:
     answered: int = 0
     refused: int = 0
     failed: int = 0
-    lost: int = 0
-    doubled: int = 0
+    lost: int | None = None  # None until the log has been asked
+    doubled: int | None = None
     commands: int = 0
     commands_struck: int = 0
     longest_run_without_process: float = 0.0
+    finished: bool = False  # every invariant was asked, after the last fault too
     broken: list[str] = field(default_factory=list)
 
     @property
     def passed(self) -> bool:
-        """Whether every fault was healed or reported in time and every invariant held."""
-        return bool(self.outcomes) and not self.broken and all(outcome.in_time for outcome in self.outcomes)
+        """Whether the storm went to its end, every fault was healed or reported in time and every invariant held."""
+        return (
+            self.finished
+            and bool(self.outcomes)
+            and not self.broken
+            and all(outcome.in_time for outcome in self.outcomes)
+        )
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -68,13 +74,18 @@ def markdown(result: Result) -> str:
     table = by_kind(result.outcomes)
     head = f"`make test-faults KILLS={len(result.outcomes)} SEED={result.seed}`: {result.minutes:.0f} minutes"
     asked = f"{result.answered} answered, {result.refused} answered with an error of the item"
+    verdict = "passed" if result.passed else "NOT passed" if result.finished else "NOT finished"
+    rows = [
+        f"{count} {what}" if count is not None else f"{what} unknown (not asked yet)"
+        for count, what in ((result.lost, "lost"), (result.doubled, "doubled"))
+    ]
     lines = [
         "# Faults: a running stack under random SIGKILL and SIGSTOP",
         "",
-        f"{head}, {'passed' if result.passed else 'NOT passed'}.",
+        f"{head}, {verdict}.",
         "",
         f"- Requests: {asked}, {result.failed} without an answer.",
-        f"- Rows of answered items: {result.lost} lost, {result.doubled} doubled.",
+        f"- Rows of answered items: {', '.join(rows)}.",
         f"- Commands: {result.commands} run, of which {result.commands_struck} ended with an error or by a signal.",
         f"- Longest time of a run in progress without a process: {result.longest_run_without_process:.0f} s.",
         "",

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 
 from genre_assets.errors import GenreError
 from genre_assets.settings import Settings
+from genre_assets.stack.supervisor import state_file
 from genre_assets_tests.faults.storm import invariants
 from genre_assets_tests.faults.storm.kinds import COMMAND, Fault, choose
 from genre_assets_tests.faults.storm.report import Outcome, Result
@@ -17,6 +19,8 @@ from genre_assets_tests.faults.storm.workload import Commands, Predictor
 
 ALLOWED = 60.0  # seconds to heal or to be reported
 PATIENCE = 180.0  # seconds to heal at all, before the next fault
+STEADY = 8.0  # every light healthy for so long: a light can be the last one of the process that was struck
+AFTER = 60.0  # seconds for rows and routes to come right after each fault
 CALM = 240.0  # seconds for rows, routes and runs to come right at the end
 
 
@@ -40,7 +44,7 @@ class Storm:
         if not fault.strike():
             return None
         began = time.monotonic()
-        reported, reported_at, seconds = "", PATIENCE, None
+        reported, reported_at, seconds, well_since = "", PATIENCE, None, None
         if fault.target == COMMAND:  # nobody heals what a person runs: Ctrl-Z and fg
             time.sleep(1)
             fault.lift()
@@ -48,8 +52,12 @@ class Storm:
             named = self.troubles()
             if named and not reported:
                 reported, reported_at = ", ".join(named), time.monotonic() - began
-            if not named and not fault.lasts:
-                seconds = time.monotonic() - began
+            if named or fault.lasts or not self._replaced(fault):
+                well_since = None
+            elif well_since is None:
+                well_since = time.monotonic()
+            elif time.monotonic() - well_since >= STEADY:
+                seconds = well_since - began
                 break
             time.sleep(0.5)
         fault.lift()
@@ -60,8 +68,17 @@ class Storm:
         if seconds is None:
             self.result.broken.append(f"fault {number}, {fault.kind}: not healed in {PATIENCE:.0f} s ({reported})")
         self._look_at_runs(number)
+        self._in_the_end(f"after fault {number} books, files and Triton name one route", self._apart_now, AFTER)
+        self._in_the_end(f"after fault {number} each answered item has one row", self._rows, AFTER)
         self._count()
         return outcome
+
+    def _replaced(self, fault: Fault) -> bool:
+        """Whether another process has the place of a service's killed one; True of every other fault."""
+        if fault.number != signal.SIGKILL:
+            return True
+        service = json.loads(state_file(self.settings.home).read_text())["services"].get(fault.target)
+        return service is None or (service["pid"] is not None and service["pid"] != fault.victim.pid)
 
     def troubles(self) -> list[str]:
         """The services whose light is not healthy, by the command; what it said if it said no JSON."""
@@ -86,8 +103,7 @@ class Storm:
         self.end()
         if died or not self.predictor.counts.answered:
             self.result.broken.append(f"the workload did not work: no answer at all, or a dead thread: {died}")
-        self.result.commands = len(self.commands.done)
-        self.result.commands_struck = sum(done.code != 0 for done in self.commands.done)
+        self._count()
         self._in_the_end("every light is healthy", lambda: self.troubles() or None)
         self._in_the_end(
             "no run in progress without a process", lambda: list(self.runs.since) if self.runs.look() else None
@@ -99,6 +115,7 @@ class Storm:
         self._in_the_end("books, files and Triton name one route", self._apart)
         self._in_the_end("each answered item has one row", self._rows)
         self._count()
+        self.result.finished = True
         return self.result
 
     def end(self) -> None:
@@ -114,14 +131,20 @@ class Storm:
         routes = invariants.routes(self.settings)
         return None if routes.agree else routes
 
+    def _apart_now(self) -> object:
+        """A move that a command has just asked for may be open."""
+        routes = invariants.routes(self.settings)
+        return None if routes.together else routes
+
     def _rows(self) -> object:
-        rows = invariants.rows(self.settings, self.predictor.prefix, self.predictor.counts.answered)
+        answered = list(self.predictor.counts.answered)
+        rows = invariants.rows(self.settings, self.predictor.prefix, answered)
         self.result.lost, self.result.doubled = len(rows.lost), len(rows.doubled)
         return (rows.lost[:5], rows.doubled[:5]) if rows.lost or rows.doubled else None
 
-    def _in_the_end(self, what: str, problem: Callable[[], object]) -> None:
+    def _in_the_end(self, what: str, problem: Callable[[], object], seconds: float = CALM) -> None:
         """Ask until there is no problem; note the last one when the time for it is over."""
-        end = time.monotonic() + CALM
+        end = time.monotonic() + seconds
         while True:
             try:
                 found = problem()
@@ -130,7 +153,7 @@ class Storm:
             if not found:
                 return
             if time.monotonic() > end:
-                self.result.broken.append(f"not in {CALM:.0f} s: {what}: {found}")
+                self.result.broken.append(f"not in {seconds:.0f} s: {what}: {found}")
                 return
             time.sleep(1)
 
@@ -142,7 +165,8 @@ class Storm:
             return  # Dagster is away: looked at after the next fault, and at the end
 
     def _count(self) -> None:
-        counts = self.predictor.counts
+        counts, done = self.predictor.counts, list(self.commands.done)
+        self.result.commands, self.result.commands_struck = len(done), sum(one.code != 0 for one in done)
         self.result.answered, self.result.refused = len(counts.answered), len(counts.refused)
         self.result.failed, self.result.longest_run_without_process = len(counts.failed), self.runs.longest
         self.result.minutes = (time.monotonic() - self.began) / 60
