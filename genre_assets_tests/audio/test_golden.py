@@ -53,8 +53,9 @@ def test_features_are_the_golden_ones(name: str, feature_set: str, with_kernel: 
         with kernel.disabled():
             found = extract(wave, rate, feature_set=feature_set)
     expected = np.array(golden[name])
-    # The width of a pure tone is the small difference of two large numbers: a twentieth of a hertz is rounding.
-    absolute = [0.05 if column.startswith("bandwidth") else 2e-5 for column in FEATURE_SETS[feature_set].columns]
+    # The width of a pure tone is the small difference of two large numbers: a tenth of a hertz is rounding (0.08 between
+    # the vector units of two processors).
+    absolute = [0.1 if column.startswith("bandwidth") else 2e-5 for column in FEATURE_SETS[feature_set].columns]
     assert (np.abs(found - expected) <= 5e-4 * np.abs(expected) + absolute).all()
 
 
