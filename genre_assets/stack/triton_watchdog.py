@@ -9,7 +9,6 @@ ever, idle: they are ended after a while. A stub that something stopped is kille
 import os
 import re
 import signal
-import sys
 import time
 from collections import Counter
 from contextlib import suppress
@@ -54,9 +53,8 @@ class Watchdog:
         alive, dead, nameless = self._look(server)
         counts = Counter(self._models[pid] for pid in alive - set(self._replaced))
         lost = {self._models[pid] for pid in dead}
-        if nameless:  # they died before they were seen alive: of the models that have fewer than before
-            expected = self._settled or dict.fromkeys(self._released(), sys.maxsize)  # never seen whole: any model
-            lost |= {model for model, before in expected.items() if counts[model] < before}
+        if nameless:  # they died before they were seen alive: of the models that have fewer than before, or none at all
+            lost |= {model for model in self._released() if counts[model] < max(1, self._settled[model])}
         elif not dead:
             self._settled = counts
         revived = []
@@ -76,7 +74,7 @@ class Watchdog:
             self._replaced.update(
                 {pid: time.monotonic() + LINGER_SECONDS for pid in alive if self._models[pid] == model}
             )
-        if set(revived) == lost:
+        if lost and set(revived) == lost:
             self._handled.update(nameless)
         self._end_replaced(alive)
         return revived

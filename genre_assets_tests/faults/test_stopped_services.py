@@ -74,7 +74,7 @@ def test_a_service_that_hangs_is_restarted(stack: Stack, service: str) -> None:
     assert leader(stack, service).pid != process.pid
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
 def test_the_code_servers_child_comes_back(stack: Stack, number: signal.Signals) -> None:
     child = behind(stack, "dagster-code", "api grpc")
     child.send_signal(number)
