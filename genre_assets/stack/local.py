@@ -34,6 +34,7 @@ STATUS_SECONDS = 1.5  # for the services' answers, with two seconds for the comm
 FRESH_SECONDS = 20.0  # so old may be what the supervisor saw
 SUPERVISOR_SECONDS = 10.0  # for the supervisor to come up
 ROUTE = "route"
+AWAY = frozenset({"restarting", "starting", "unhealthy", "failed"})
 
 
 @dataclass(frozen=True)

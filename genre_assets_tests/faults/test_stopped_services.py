@@ -24,8 +24,17 @@ HEALED_SECONDS = 60.0
 
 
 def leader(stack: Stack, service: str) -> psutil.Process:
-    state = json.loads(state_file(stack.settings.home).read_text())
-    return psutil.Process(state["services"][service]["pid"])
+    """The process of a service; waited for while it is restarted."""
+    found: list[psutil.Process] = []
+
+    def there() -> bool:
+        pid = json.loads(state_file(stack.settings.home).read_text())["services"][service]["pid"]
+        if pid and psutil.pid_exists(pid):
+            found.append(psutil.Process(pid))
+        return bool(found)
+
+    until(there, f"{service} has a process", 60)
+    return found[0]
 
 
 def behind(stack: Stack, service: str, words: str) -> psutil.Process:
@@ -71,7 +80,7 @@ def test_a_service_that_hangs_is_restarted(stack: Stack, service: str) -> None:
     stack.command("status", check=False)
     assert time.monotonic() - began < 8  # two seconds on a quiet machine
     print(f"{service} stopped: healed in {healed(stack, process, service):.0f} s")
-    assert leader(stack, service).pid != process.pid
+    until(lambda: leader(stack, service).pid != process.pid and all_healthy(stack), "another process serves", 60)
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])

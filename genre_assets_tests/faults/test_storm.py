@@ -1,7 +1,6 @@
 """The short form of the fault storm: a handful of chosen faults on the shared stack, under load (`make test-faults`: all)."""
 
 import json
-import os
 import random
 import signal
 import subprocess
