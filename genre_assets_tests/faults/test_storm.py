@@ -31,9 +31,6 @@ CHOSEN = (
 
 @pytest.mark.stack
 @pytest.mark.timeout(900)
-@pytest.mark.skipif(
-    os.environ.get("TEST_FAULTS") != "full", reason="the storm is for TEST_FAULTS=full: it takes minutes"
-)
 def test_nothing_is_lost_doubled_or_apart(stack: Stack, tmp_path: Path) -> None:
     until(lambda: all_healthy(stack), "every light is healthy", 120)
     home = stack.settings.home
