@@ -20,6 +20,9 @@ def process() -> Iterator[multiprocessing.process.BaseProcess]:
     """As Dagster's code server starts the process of a run."""
     made = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(600,))
     made.start()
+    assert made.pid is not None
+    started = psutil.Process(made.pid)
+    until(lambda: "multiprocessing" in " ".join(started.cmdline()), "its own program has begun", 10)
     yield made
     made.kill()
     made.join()

@@ -134,15 +134,15 @@ class Keeper(threading.Thread):
             if now - right_at > patience:
                 why = seen.health.why if seen else "it never answered"
                 return f"not healthy for {now - right_at:.0f} s: {why}; see {self.service.log}"
+            stopped = stopped_members(process.pid)
+            stopped_since = (stopped_since or now) if stopped else None
+            if (
+                stopped_since is not None
+                and now - stopped_since > STOPPED_SECONDS
+                and self.service.tend_stopped(process.pid, stopped)
+            ):
+                return f"process {stopped[0]} was stopped and did not go on"
             if well:
-                stopped = stopped_members(process.pid)
-                stopped_since = (stopped_since or now) if stopped else None
-                if (
-                    stopped_since is not None
-                    and now - stopped_since > STOPPED_SECONDS
-                    and self.service.tend_stopped(stopped)
-                ):
-                    return f"process {stopped[0]} was stopped and did not go on"
                 self.service.tend(process.pid)
             paused = time.monotonic()
             self.ending.wait(LOOK_SECONDS if well else 0.1)

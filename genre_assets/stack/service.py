@@ -77,9 +77,9 @@ class Service:
     def tend(self, pid: int) -> None:
         """Look after the running process; called about once a second. Raises `GenreError` if it must be restarted."""
 
-    def tend_stopped(self, pids: list[int]) -> bool:
+    def tend_stopped(self, leader: int, pids: list[int]) -> bool:
         """Whether the service must be restarted because these of its processes were stopped for seconds."""
-        return bool(pids)
+        return bool(leader and pids)
 
     def cleanup(self) -> None:
         """Remove what a killed process leaves behind; called when no process of the service runs."""

@@ -98,9 +98,9 @@ class Triton(Service):
                 self._unverified[model] = time.monotonic() + VERIFY_SECONDS
             self._verify(pid)
 
-    def tend_stopped(self, pids: list[int]) -> bool:
-        """Only a stopped server is restarted whole: the watchdog ends and revives stopped Python processes."""
-        return self._server in pids
+    def tend_stopped(self, leader: int, pids: list[int]) -> bool:
+        """A stopped server is restarted whole; once it is up, the watchdog ends and revives stopped Python processes."""
+        return leader in pids or leader != self._server
 
     def _verify(self, pid: int) -> None:
         """A load is answered with 200 whatever came of it: each model must have a living process, and answer.

@@ -13,10 +13,29 @@ def own_names(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
+def ask_before_use(connection: Any, _record: object, _proxy: object) -> None:
+    """A pooled connection is asked before each use, and another is made if the database was restarted meanwhile.
+
+    Dagster keeps connections without asking, and answers the first requests after a restart with 500. SQLAlchemy's
+    recipe for pools that are made by others: an event of all pools.
+    """
+    from sqlalchemy.exc import DisconnectionError
+
+    try:
+        cursor = connection.cursor()
+        cursor.execute("SELECT 1")
+        cursor.close()
+    except Exception as error:
+        raise DisconnectionError(str(error)) from error
+
+
 def main() -> None:
     """Start the webserver; every application that it makes is wrapped."""
     import dagster_webserver.cli
+    from sqlalchemy import event
+    from sqlalchemy.pool import Pool
 
+    event.listen(Pool, "checkout", ask_before_use)
     cli: Any = dagster_webserver.cli
     names = own_names(load_settings())
     make_app = cli.create_app_from_workspace_process_context

@@ -88,6 +88,7 @@ def test_the_code_servers_child_comes_back(stack: Stack, number: signal.Signals)
     child = behind(stack, "dagster-code", "api grpc")
     child.send_signal(number)
     until(lambda: has_ended(child), "the child is replaced", HEALED_SECONDS)
+    until(lambda: behind(stack, "dagster-code", "api grpc").pid != child.pid, "another is there", HEALED_SECONDS)
     print(f"the code server's child, {number.name}: healed in {healed(stack, child, 'the child'):.0f} s")
 
 

@@ -70,8 +70,10 @@ def test_two_daemons_and_a_restart_make_exactly_two_moves(stack: Stack, database
     watch.send_until("champion", traffic.clean())
     assert [move["moved_to"] for move in moves(stack)[before:]] == ["fallback", "champion"]
 
-    def said() -> bool:
-        news = [m["kind"] for m in stack.alerts.got[told:] if m["key"] == "route" and m["kind"] != "repeated"]
-        return news == OPENED_THEN_RESOLVED
+    def news() -> list[tuple[str, str]]:
+        return [(m["kind"], m["body"]) for m in stack.alerts.got[told:] if m["key"] == "route"]
 
-    until(said, "one alert about the route, opened and resolved", 60)
+    def said() -> bool:
+        return [kind for kind, _ in news() if kind != "repeated"] == OPENED_THEN_RESOLVED
+
+    until(said, lambda: f"one alert about the route, opened and resolved; told: {news()}", 60)

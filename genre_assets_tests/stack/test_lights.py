@@ -104,6 +104,17 @@ def test_a_stopped_service_is_restarted(settings: Settings, kept: Callable[[Smal
     assert "was stopped" in keeper.standing.last_restart
 
 
+def test_a_service_stopped_while_it_starts_is_restarted_long_before_its_start_timeout(
+    settings: Settings, kept: Callable[[Small], Keeper]
+) -> None:
+    service = Small(settings, "one", program="import time; time.sleep(600)")  # starting, for as long as it lives
+    keeper = kept(service)
+    until(lambda: keeper.standing.pid is not None, "it has a process")
+    assert keeper.standing.pid is not None
+    os.kill(keeper.standing.pid, signal.SIGSTOP)
+    until(lambda: "was stopped" in keeper.standing.last_restart, "restarted", service.start_timeout - 5)
+
+
 def test_a_pause_of_the_whole_machine_restarts_nothing(settings: Settings, kept: Callable[[Small], Keeper]) -> None:
     service = Small(settings, "one")
     service.wrong_seconds = 2.0

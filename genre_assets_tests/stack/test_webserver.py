@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 
+from genre_assets.database import Database
 from genre_assets_tests.conftest import free_port
 from genre_assets_tests.waiting import until
 
@@ -46,20 +48,13 @@ class Webserver:
             return False
 
 
-@pytest.fixture(scope="module")
-def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
-    home, port = tmp_path_factory.mktemp("dagster"), free_port()
-    (home / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
-    command = [
-        sys.executable,
-        "-m",
-        "genre_assets.stack.webserver",
-        "--empty-workspace",
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+@contextmanager
+def serving(home: Path, instance: str) -> Iterator[Webserver]:
+    """The webserver over the instance that is described, until the end of the block."""
+    port = free_port()
+    home.joinpath("dagster.yaml").write_text(instance)
+    command = [sys.executable, "-m", "genre_assets.stack.webserver"]
+    command += ["--empty-workspace", "-h", "127.0.0.1", "-p", str(port)]
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
@@ -71,11 +66,17 @@ def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
         process = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         server = Webserver(port)
-        until(server.answers, "the webserver answers", 120)
+        until(lambda: process.poll() is not None or server.answers(), "the webserver answers", 120)
         yield server
     finally:
         process.terminate()
         process.wait(30)
+
+
+@pytest.fixture(scope="module")
+def webserver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webserver]:
+    with serving(tmp_path_factory.mktemp("dagster"), "telemetry: {enabled: false}\n") as server:
+        yield server
 
 
 def test_our_own_clients_and_the_ui_are_served(webserver: Webserver) -> None:
@@ -127,3 +128,18 @@ def test_another_pages_websocket_is_refused(webserver: Webserver) -> None:
 def test_compose_starts_the_same_webserver() -> None:
     root = Path(__file__).resolve().parents[2]
     assert "genre_assets.stack.webserver" in (root / "docker-compose.yaml").read_text()
+
+
+def test_a_restart_of_the_database_fails_no_request(tmp_path: Path, database: Database) -> None:
+    """Dagster keeps connections and does not ask whether they live: the first request after a restart was a 500."""
+    url = database.url.replace("postgresql:", "postgresql+psycopg2:", 1)
+    instance = f"storage: {{postgres: {{postgres_url: '{url}'}}}}\ntelemetry: {{enabled: false}}\n"
+    with serving(tmp_path, instance) as server:
+        for text in (
+            "{ instance { daemonHealth { allDaemonStatuses { daemonType } } } }",
+            "{ runsOrError(limit: 1) { ... on Runs { results { runId } } } }",
+        ):
+            assert server.graphql(text)[0] == 200
+            cut = "SELECT count(pg_terminate_backend(pid)) AS n FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+            assert database.rows(f"{cut} AND datname = current_database()")[0]["n"] > 0
+            assert server.graphql(text)[0] == 200
