@@ -3,12 +3,15 @@
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from benchmarks import servingstack as bench_of
 from benchmarks.run import Result
 from genre_assets.errors import GenreError, PermanentFailure
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.client import GenreClient
-from genre_assets.serving.routing import switch_route
+from genre_assets.serving.control import TritonControl
+from genre_assets.serving.protocol import PREDICTOR
 from genre_assets_tests.serving.toys import clip
 
 COMMAND = "python -m benchmarks.run serving_switches"
@@ -70,7 +73,7 @@ def run() -> list[Result]:
                 broken = number % 5 == 1  # odd numbers go to the fallback
                 model.write_bytes(sound[:1000] if broken else sound)
                 try:
-                    switch_route(live.repository, live.server.control, "fallback" if number % 2 else "champion")
+                    switch(live.server.control, live.repository, "fallback" if number % 2 else "champion")
                 except PermanentFailure:
                     refused.append(number)
                 time.sleep(max(0.0, EVERY - (time.monotonic() - started)))
@@ -85,6 +88,18 @@ def run() -> list[Result]:
         figure("switches to a broken version, refused", len(refused), "", ">= 5", len(refused) >= 5),
         figure("p99 with a switch a second / without", ratio, "x", "<= 3", ratio <= 3),
     ]
+
+
+def switch(control: TritonControl, folder: Path, route: str) -> None:
+    """What a promotion does to files and server. A version that does not load leaves the other in its place."""
+    repository = ModelRepository(folder)
+    before = repository.route
+    repository.write_route(route)
+    try:
+        control.load(PREDICTOR)
+    except PermanentFailure:
+        repository.write_route(str(before))
+        raise
 
 
 def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:

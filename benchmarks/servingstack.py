@@ -18,7 +18,7 @@ from genre_assets.genres import GENRES
 from genre_assets.models.portable import INPUT, MANIFEST_FILE, MODEL_FILE, OUTPUT, ModelManifest
 from genre_assets.packaging import environment, release
 from genre_assets.packaging.environment import Environment
-from genre_assets.packaging.layout import link_environment
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.prediction_log import COLUMNS, Row
 from genre_assets.serving.protocol import ENSEMBLE
 from genre_assets.settings import Settings, load_settings
@@ -62,7 +62,7 @@ def bench(
         models = {version: forest(home / f"m{version}", version, feature_set) for version in (1, 2)}
         made = release.build(home / "release", settings, made_in, models, {"champion": 1, "fallback": 2})
         repository = home / "release" / "models"
-        link_environment(repository, made_in.folder)
+        ModelRepository(repository).link_environment(made_in.folder)
         settings.home.mkdir()
         given = {"GENRE_HOME": str(settings.home), **(variables or {})}
         with scratch_triton(repository, ENSEMBLE, variables=given) as server:

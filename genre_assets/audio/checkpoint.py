@@ -11,18 +11,20 @@ from typing import TYPE_CHECKING, Any
 
 from genre_assets.errors import DamagedObject, GenreError
 from genre_assets.settings import Settings
+from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectStore
 
 if TYPE_CHECKING:
     import pandas as pd
 
+SAVE_SECONDS = 60.0
+
 
 class Checkpoint:
-    """Rows of one kind (`name`), saved at most every `every_seconds`."""
+    """Rows of one kind (`name`), saved at most every `SAVE_SECONDS`."""
 
-    def __init__(self, store: ObjectStore, settings: Settings, name: str, *, every_seconds: float = 60.0) -> None:
+    def __init__(self, store: ObjectStore, settings: Settings, name: str) -> None:
         self.store, self.bucket, self.key = store, settings.features_bucket, f"checkpoints/{name}.parquet"
-        self.every_seconds = every_seconds
         self.saved = time.monotonic()
         self.written = False
 
@@ -40,7 +42,7 @@ class Checkpoint:
         """Save `rows()` when the block ends by any exception; it is given a function that saves when it is time to."""
 
         def save_if_due() -> None:
-            if time.monotonic() - self.saved >= self.every_seconds:
+            if time.monotonic() - self.saved >= SAVE_SECONDS:
                 self.save(rows())
 
         try:
@@ -56,6 +58,7 @@ class Checkpoint:
 
         self.store.write_parquet(self.bucket, self.key, pd.DataFrame(list(rows)))
         self.saved, self.written = time.monotonic(), True
+        reached(Step.FEATURES_CHECKPOINT)
 
     def remove(self) -> None:
         """Forget: the tables are written."""

@@ -16,6 +16,7 @@ from genre_assets.audio.extract import FeatureSet, feature_set_named
 from genre_assets.audio.filters import Floats
 from genre_assets.errors import DamagedObject
 from genre_assets.settings import Settings
+from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectStore
 
 if TYPE_CHECKING:
@@ -165,4 +166,6 @@ def compose(files: "pd.DataFrame", genre: str, features: FeatureSet, known: dict
 def write(store: ObjectStore, settings: Settings, manifest: Manifest, table: "pd.DataFrame") -> None:
     """Write a genre's table; the manifest last, so that it never claims what is not there."""
     store.write_parquet(settings.features_bucket, part_key(manifest.feature_set, manifest.genre), table)
+    reached(Step.FEATURES_TABLE)
     store.write_json(settings.features_bucket, manifest_key(manifest.feature_set, manifest.genre), asdict(manifest))
+    reached(Step.FEATURES_MANIFEST)

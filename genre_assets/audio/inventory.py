@@ -22,6 +22,7 @@ from genre_assets.audio.workers import Lost, MapTasks, Progress, map_files
 from genre_assets.errors import DamagedObject
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
+from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectInfo, ObjectStore
 
 if TYPE_CHECKING:
@@ -151,8 +152,11 @@ def update(
 def write(store: ObjectStore, settings: Settings, genre: str, frame: "pd.DataFrame") -> None:
     """Write the inventory of a genre: its quarantine first, so that a bad file is never in neither; its claim last."""
     store.write_parquet(settings.features_bucket, quarantine_key(genre), frame[frame["verdict"] != OK])
+    reached(Step.FEATURES_QUARANTINE)
     store.write_parquet(settings.features_bucket, inventory_key(genre), frame)
+    reached(Step.FEATURES_INVENTORY)
     _write_claim(store, settings, genre, frame)
+    reached(Step.FEATURES_CLAIM)
 
 
 def usable(frame: "pd.DataFrame") -> "pd.DataFrame":

@@ -13,6 +13,7 @@ from genre_assets.errors import BadInput
 from genre_assets.models.fit import set_version
 from genre_assets.models.portable import MANIFEST_FILE, MODEL_FILE
 from genre_assets.models.tracking import Tracking, answering
+from genre_assets.steps import Step, reached
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
@@ -42,10 +43,12 @@ class ModelRegistry(Tracking):
         """Make the model that the run has uploaded a new version. A second call for the same run changes nothing."""
         with answering(self.tracking_uri):
             self._registered_model()
+            reached(Step.REGISTER_UPLOAD)
             for found in self._client.search_model_versions(f"name = '{NAME}' and run_id = '{run_id}'"):
                 return self._described(found)
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
             made = self._client.create_model_version(NAME, source, run_id, tags=dict(tags))
+            reached(Step.REGISTER_VERSION)
             return self._described(made)
 
     def version(self, which: "Alias | int") -> RegisteredVersion | None:
@@ -86,27 +89,47 @@ class ModelRegistry(Tracking):
     ) -> bool:
         """Point the alias to the version, and write who did it and why. False when it is there already.
 
-        The audit row is written first and committed after the move: a move that fails leaves no row.
+        The audit row is written first and committed after the move: a move that fails leaves no row. A process that
+        is killed between the two leaves an alias without its row, which the next move writes before its own.
         """
         if self.version(version) is None:
             raise BadInput(f"{NAME} has no version {version}")
-        before = self.version(alias)
-        if before is not None and before.version == version:
+        before, told = self._alias(alias), self._told(alias)
+        wanted = str(version)
+        if before == wanted and told == wanted:
             return False
         self.database.ensure(audit.DDL)
         with self.database.transaction() as cursor, answering(self.tracking_uri):
-            audit.record(
-                self.database,
-                alias,
-                moved_from=str(before.version) if before else None,
-                moved_to=str(version),
-                actor=actor,
-                reason=reason,
-                evidence=dict(evidence or {}),
-                cursor=cursor,
-            )
-            self._client.set_registered_model_alias(NAME, alias, str(version))
-        return True
+
+            def record(moved_from: str | None, moved_to: str, who: str, why: str) -> None:
+                audit.record(
+                    self.database,
+                    alias,
+                    moved_from=moved_from,
+                    moved_to=moved_to,
+                    actor=who,
+                    reason=why,
+                    evidence=dict(evidence or {}),
+                    cursor=cursor,
+                )
+
+            if before not in {told, wanted, None}:
+                record(told, str(before), "registry", "found there: its move was interrupted, or made in MLflow")
+            record(told if before == wanted else before, wanted, actor, reason)
+            reached(Step.REGISTER_RECORD)
+            self._client.set_registered_model_alias(NAME, alias, wanted)
+            reached(Step.REGISTER_ALIAS)
+        reached(Step.REGISTER_COMMIT)
+        return before != wanted
+
+    def _alias(self, alias: Alias) -> str | None:
+        found = self.version(alias)
+        return str(found.version) if found else None
+
+    def _told(self, alias: Alias) -> str | None:
+        """Where the alias is by the audit table."""
+        moves = audit.history(self.database, limit=1, subject=alias)
+        return moves[0].moved_to if moves else None
 
     def considered(self) -> int:
         """The newest version that a choice of champion has looked at (0: none yet)."""

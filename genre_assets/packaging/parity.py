@@ -11,7 +11,7 @@ from typing import Any
 from genre_assets.errors import GenreError
 from genre_assets.packaging.config import from_pbtxt, to_pbtxt
 from genre_assets.packaging.golden import TOLERANCE, Comparison, compare
-from genre_assets.packaging.layout import link_environment
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.packaging.release import Release
 from genre_assets.serving.client import GenreClient
 from genre_assets.serving.protocol import ENSEMBLE, PREDICTOR
@@ -47,7 +47,7 @@ class Parity:
 def check_parity(folder: Path, release: Release, environment: Path) -> Parity:
     """Ask every version of the release in `folder`; never raises for a release that is at fault."""
     started = time.monotonic()
-    link_environment(folder / "models", environment)
+    ModelRepository(folder / "models").link_environment(environment)
     config = folder / "models" / PREDICTOR / "config.pbtxt"
     original = config.read_text()
     comparisons: list[Comparison] = []

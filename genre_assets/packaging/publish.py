@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ from genre_assets.errors import PermanentFailure
 from genre_assets.packaging.parity import Parity
 from genre_assets.packaging.release import Release
 from genre_assets.settings import Settings
-from genre_assets.store import ObjectStore
+from genre_assets.steps import Step, reached
+from genre_assets.store import ObjectInfo, ObjectStore
 
 PREFIX = "releases/"
 CURRENT = "releases/current.json"
 PARITY = "releases/parity.json"
+LEFTOVER_AGE = timedelta(hours=1)  # an upload takes seconds
 
 
 def is_accepted(settings: Settings, store: ObjectStore, release: Release) -> bool:
@@ -30,6 +33,7 @@ def offer(settings: Settings, store: ObjectStore, release: Release, parity: Pari
     """Record what the gate found, and publish the release if it passed."""
     report = {**parity.to_json(), "release": release.id, "largest_difference": parity.largest_difference}
     store.write_json(settings.serving_bucket, PARITY, report)
+    reached(Step.PUBLISH_GATE)
     if parity.passed:
         publish(settings, store, release, folder)
         remove_old(settings, store, settings.releases_kept)
@@ -40,8 +44,11 @@ def publish(settings: Settings, store: ObjectStore, release: Release, folder: Pa
     bucket = settings.serving_bucket
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda path: store.upload_file(bucket, _key(release, path), folder / path), release.files))
+    reached(Step.PUBLISH_FILES)
     store.write_json(bucket, _key(release, "release.json"), release.to_json())
+    reached(Step.PUBLISH_MANIFEST)
     store.write_json(bucket, CURRENT, {"id": release.id, "created": release.created})
+    reached(Step.PUBLISH_CURRENT)
 
 
 def fetch(settings: Settings, store: ObjectStore, release: Release, folder: Path) -> None:
@@ -67,18 +74,32 @@ def fetch(settings: Settings, store: ObjectStore, release: Release, folder: Path
 
 
 def remove_old(settings: Settings, store: ObjectStore, keep: int) -> list[str]:
-    """Remove all but the newest release and `keep` others from the bucket; returns the ids removed."""
+    """Remove all but the newest release and `keep` others from the bucket; returns the ids removed.
+
+    What has no manifest is no release: left by a process that was killed while it uploaded or removed one, or being
+    uploaded just now. It goes when nothing was added to it for `LEFTOVER_AGE`.
+    """
     bucket = settings.serving_bucket
-    manifests = [o for o in store.list(bucket, PREFIX) if o.key.count("/") == 2 and o.key.endswith("/release.json")]
+    objects: dict[str, list[ObjectInfo]] = {}
+    for found in store.list(bucket, PREFIX):
+        if found.key.count("/") > 1:
+            objects.setdefault(found.key.split("/")[1], []).append(found)
+    manifests = [o for entries in objects.values() for o in entries if o.key == f"{PREFIX}{_id(o)}/release.json"]
     manifests.sort(key=lambda o: o.last_modified, reverse=True)
-    removed = []
     for manifest in manifests[keep + 1 :]:
-        folder = manifest.key.removesuffix("release.json")
         store.delete(bucket, manifest.key)  # first: without it the rest is no release
-        for entry in list(store.list(bucket, folder)):
-            store.delete(bucket, entry.key)
-        removed.append(folder.split("/")[1])
+        reached(Step.PUBLISH_FORGET)
+    kept, recent = {_id(manifest) for manifest in manifests[: keep + 1]}, datetime.now(UTC) - LEFTOVER_AGE
+    forgotten = {_id(manifest) for manifest in manifests[keep + 1 :]}
+    left = {name for name, entries in objects.items() if max(o.last_modified for o in entries) < recent}
+    removed = sorted(forgotten | (left - kept))
+    for entry in (o for name in removed for o in objects[name]):
+        store.delete(bucket, entry.key)
     return removed
+
+
+def _id(entry: ObjectInfo) -> str:
+    return entry.key.split("/")[1]
 
 
 def _key(release: Release, path: str) -> str:

@@ -11,16 +11,16 @@ from pathlib import Path
 
 from genre_assets.errors import BadInput, GenreError, PermanentFailure
 from genre_assets.packaging import golden
-from genre_assets.packaging.layout import ensure_repository, live_release, point, releases_folder, remove_old
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.packaging.properties import Finding
 from genre_assets.packaging.publish import CURRENT
-from genre_assets.packaging.release import Release, write_route
+from genre_assets.packaging.release import Release
 from genre_assets.serving.client import GenreClient
 from genre_assets.serving.control import TritonControl
-from genre_assets.serving.live_files import Standing, load, return_to, stage, stale
-from genre_assets.serving.routing import locked, written_route
+from genre_assets.serving.live_files import load, return_to, stage, stale
 from genre_assets.serving.state import Route
 from genre_assets.settings import Settings
+from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectStore
 
 
@@ -55,25 +55,29 @@ def go_live(
     """
     started = time.monotonic()
     release = newest(settings, store)
-    repository = settings.repository
-    ensure_repository(repository)
-    with locked(repository):
+    repository = ModelRepository(settings.repository)
+    repository.ensure()
+    with repository.locked():
         route = choose()
         if route not in release.roles:
             raise BadInput(f"release {release.id} has no {route}; it has: {', '.join(release.roles)}")
         version = release.roles[route]
-        before = Standing(live_release(repository), written_route(repository))
+        before = repository.standing()
         serves = before.release == release.id and not stale(control, release, before.route)
-        folder = releases_folder(repository) / release.id if serves else stage(settings, store, release)
-        write_route(folder / "models", route)
-        point(repository, release.id)
+        try:
+            folder = repository.folder(release.id) if serves else stage(settings, store, repository, release)
+            repository.write_route(route, release.id)
+            repository.point(release.id)
+        except OSError as error:  # a full disk: the server was told nothing yet
+            raise PermanentFailure(f"release {release.id} is not on disk: {error}. {before.serves_on()}") from error
         try:
             load(repository, control, release, route)
             comparisons = ask_golden(client, release, folder, version)
-        except GenreError as error:
+            reached(Step.PROMOTE_GOLDEN)
+        except (GenreError, OSError) as error:
             return_to(repository, control, before)
             raise PermanentFailure(f"release {release.id} is not live: {error}. {before.serves_on()}") from error
-    remove_old(repository, settings.releases_kept)
+    repository.remove_old(settings.releases_kept)
     return Live(release, route, version, before.route, not serves, comparisons, time.monotonic() - started)
 
 
@@ -85,7 +89,7 @@ def inspect(settings: Settings, store: ObjectStore, control: TritonControl, clie
     if route is None or stale(control, release, route):
         return Finding(False, f"the server does not serve release {release.id}: materialise live_ensemble", facts)
     try:
-        folder = releases_folder(settings.repository) / release.id
+        folder = ModelRepository(settings.repository).folder(release.id)
         comparisons = ask_golden(client, release, folder, release.roles[route])
     except (GenreError, OSError) as error:
         return Finding(False, str(error), facts)

@@ -23,6 +23,7 @@ from genre_assets.errors import TransientFailure
 from genre_assets.serving.prediction_log import Row, insert, prune
 from genre_assets.serving.prediction_rows import Refused, parsed
 from genre_assets.serving.set_aside import SetAside
+from genre_assets.steps import Step, reached
 
 log = logging.getLogger(__name__)
 ROTATE_SECONDS = 0.5
@@ -83,6 +84,7 @@ class PredictionLog:
         with self._lock:
             try:
                 self._write(data)
+                reached(Step.SHIP_APPEND)
             except OSError as error:  # a full disk must not stop the serving
                 self.dropped += len(rows)
                 self.problem = str(error)
@@ -120,6 +122,7 @@ class PredictionLog:
             self._path.rename(self._path.with_suffix(".jsonl"))
             os.close(self._file)
             self._file = None
+            reached(Step.SHIP_CLOSE)
 
     def _run(self) -> None:
         """The thread: rounds until the end, with a growing pause after one that failed."""
@@ -185,10 +188,13 @@ class PredictionLog:
             lines = list(parsed(path.read_bytes(), time.time(), self.retention_days))
             refused = [line for line in lines if isinstance(line, Refused)]
             refused += self._insert([line for line in lines if isinstance(line, Row)])
+            reached(Step.SHIP_INSERT)
             if refused:
                 log.warning("%d rows of %s are set aside; the first: %s", len(refused), path.name, refused[0].why)
                 self.set_aside += self._aside.keep(path.stem, refused)
+                reached(Step.SHIP_ASIDE)
             path.unlink()
+            reached(Step.SHIP_DELETE)
 
     def _insert(self, rows: list[Row]) -> list[Refused]:
         """Insert the rows; the halves apart where the database refuses them, down to the row that it refuses alone."""

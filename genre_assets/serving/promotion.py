@@ -17,6 +17,7 @@ from genre_assets.database import Database
 from genre_assets.serving import window_store
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.state import Decision, Judged, Route, Rules, Serving, decide
+from genre_assets.steps import Step, reached
 
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
@@ -135,7 +136,9 @@ def request(database: Database, wish: Wish) -> int | None:
             return None
         cursor.execute(f"UPDATE route_state SET dropped_at = now() WHERE {_OPEN}")  # noqa: S608
         evidence = {**wish.evidence, "pinned": True} if wish.pinned else dict(wish.evidence)
-        return _insert(cursor, before.serving, wish.route, wish.actor, wish.reason, evidence)
+        move = _insert(cursor, before.serving, wish.route, wish.actor, wish.reason, evidence)
+    reached(Step.PROMOTE_REQUEST)
+    return move
 
 
 def book(database: Database, wish: Wish, route: Route, facts: Mapping[str, Any]) -> bool:
@@ -193,7 +196,9 @@ def confirm(
             database, "route", moved_from=moved_from, moved_to=route, actor=actor, reason=reason,
             evidence=dict(evidence or {}), cursor=cursor,
         )  # fmt: skip
-        return True
+        reached(Step.PROMOTE_BOOK)
+    reached(Step.PROMOTE_COMMIT)
+    return True
 
 
 def pin(database: Database, pinned: bool) -> None:

@@ -4,17 +4,12 @@ Precedence: a move that is due comes first, whoever asked for it, and the job `p
 are right, pins included, and files and server follow them. Nothing is done while they are in the middle of a change.
 """
 
-import fcntl
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from genre_assets.errors import BadInput, PermanentFailure
-from genre_assets.packaging.layout import live_release, releases_folder
-from genre_assets.packaging.release import Release
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.control import TritonControl
 from genre_assets.serving.live_files import stale
-from genre_assets.serving.routing import lock_file, written_route
 
 SETTLING_SECONDS = 5.0  # a run books a moment after it has switched: apart for longer, nobody is at work
 
@@ -29,18 +24,17 @@ class Observed:
     stale: tuple[str, ...] = ()
 
 
-def observe(books: str | None, repository: Path, control: TritonControl) -> Observed | None:
+def observe(books: str | None, repository: ModelRepository, control: TritonControl) -> Observed | None:
     """Look at all three; None while somebody holds the repository's lock, or before the first release.
 
     Raises `TransientFailure` if the server does not answer.
     """
-    identifier = live_release(repository)
-    if identifier is None or _is_locked(repository):
+    identifier = repository.release
+    if identifier is None or repository.is_locked():
         return None
-    files, server = written_route(repository), control.route()
+    files, server = repository.route, control.route()
     try:
-        manifest = json.loads((releases_folder(repository) / identifier / "release.json").read_text())
-        left = tuple(stale(control, Release.from_json(manifest), files))
+        left = tuple(stale(control, repository.manifest(identifier), files))
     except (OSError, ValueError, BadInput, PermanentFailure):
         left = ("release.json",)
     return Observed(books, files, server, left)
@@ -58,12 +52,3 @@ def difference(seen: Observed | None) -> str | None:
     if not said and seen.stale:
         said = [f"Triton has not taken in {', '.join(seen.stale)}"]
     return f"the {seen.books} serves by the books, but {' and '.join(said)}" if said else None
-
-
-def _is_locked(repository: Path) -> bool:
-    try:
-        with lock_file(repository).open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False

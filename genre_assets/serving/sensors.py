@@ -15,6 +15,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving import (
     alert_listing,
     alert_sources,
@@ -81,7 +82,7 @@ def _reconcile(
 ) -> dg.RunRequest | dg.SkipReason | None:
     """A run that makes files and Triton equal to the books, if they have been apart for some seconds."""
     try:
-        apart = reconciliation.difference(reconciliation.observe(route, settings.repository, triton))
+        apart = reconciliation.difference(reconciliation.observe(route, ModelRepository(settings.repository), triton))
     except TransientFailure:
         return None  # the supervisor restarts a server that is away
     now = datetime.now(UTC).timestamp()

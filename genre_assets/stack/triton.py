@@ -9,7 +9,7 @@ import wave
 from functools import cache, cached_property
 
 from genre_assets.errors import PermanentFailure, TransientFailure
-from genre_assets.packaging.layout import ensure_repository, is_released
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.control import TritonControl
 from genre_assets.serving.protocol import ENSEMBLE
 from genre_assets.settings import Settings
@@ -32,6 +32,7 @@ class Triton(Service):
 
     def __init__(self, settings: Settings) -> None:
         super().__init__(settings)
+        self.repository = ModelRepository(settings.repository)
         self.control = TritonControl.from_settings(settings)
         self._server = 0
         self._unverified: dict[str, float] = {}  # revived model -> when it must have answered
@@ -58,7 +59,7 @@ class Triton(Service):
     def prepare(self) -> None:
         """Lay out the backend and, before the first release, an empty repository."""
         triton_binary.stage_backends(self.settings.home / "triton" / "backends")
-        ensure_repository(self.settings.repository)
+        self.repository.ensure()
 
     def command(self) -> list[str]:
         """The server; it loads the ensemble (and with it the ensemble's steps) if one is released."""
@@ -68,7 +69,7 @@ class Triton(Service):
             s.home / "triton" / "backends",
             triton_binary.Listen(s.host, s.triton_http_port, s.triton_grpc_port, s.triton_metrics_port),
             token=s.triton_admin_token.get_secret_value(),
-            load=(ENSEMBLE,) if is_released(s.repository) else (),
+            load=(ENSEMBLE,) if self.repository.is_released else (),
         )
 
     def environment(self) -> dict[str, str]:
@@ -79,7 +80,7 @@ class Triton(Service):
         """Healthy when it serves the ensemble, or answers while nothing is released yet."""
         if not self.control.live():
             return Health(healthy=False, why=f"{self.control.url} does not answer")
-        if not is_released(self.settings.repository):
+        if not self.repository.is_released:
             return Health(healthy=True, why="nothing is released yet: run the build job")
         if not self.control.ready():
             return Health(healthy=False, why=f"{ENSEMBLE} does not take requests; see {self.log}")
@@ -93,7 +94,7 @@ class Triton(Service):
         """Hide the token from other users; revive dead Python processes, and see that they answer."""
         self._server = pid
         triton_binary.hide_token(pid, self.settings.triton_admin_token.get_secret_value())
-        if is_released(self.settings.repository):
+        if self.repository.is_released:
             for model in self._watchdog.revive(pid):
                 self._unverified[model] = time.monotonic() + VERIFY_SECONDS
             self._verify(pid)

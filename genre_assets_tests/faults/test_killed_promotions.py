@@ -9,11 +9,10 @@ import pytest
 
 from genre_assets import audit
 from genre_assets.database import Database
-from genre_assets.packaging.release import write_route
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving import promotion
 from genre_assets.serving.control import TritonControl
 from genre_assets.serving.protocol import PREDICTOR
-from genre_assets.serving.routing import written_route
 from genre_assets.stack import graphql
 from genre_assets_tests.faults.test_killed_services import all_healthy
 from genre_assets_tests.live import Stack
@@ -34,7 +33,7 @@ class Serving:
     def all_say(self, route: str) -> bool:
         standing = promotion.standing(self.database)
         books = standing.serving.route if standing.serving and standing.due is None else None
-        return books == written_route(self.stack.settings.repository) == self.control.route() == route
+        return books == ModelRepository(self.stack.settings.repository).route == self.control.route() == route
 
     def moves(self) -> int:
         return len(audit.history(self.database, subject="route", limit=1000))
@@ -105,7 +104,7 @@ def test_a_killed_promotion_is_made_in_the_end(stack: Stack, serving: Serving, w
 def test_a_server_on_another_route_than_the_books_is_brought_back(stack: Stack, serving: Serving) -> None:
     """As a promotion of the first version left it whose run was killed before it was booked."""
     before = serving.moves()
-    write_route(stack.settings.repository, "fallback")
+    ModelRepository(stack.settings.repository).write_route("fallback")
     serving.control.load(PREDICTOR)
     assert serving.control.route() == "fallback"
     serving.healed("champion")

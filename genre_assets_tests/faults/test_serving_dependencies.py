@@ -18,7 +18,6 @@ import psycopg2
 import pytest
 
 from genre_assets.errors import GenreError
-from genre_assets.packaging.layout import live_release, releases_folder
 from genre_assets.serving.client import GenreClient, Prediction
 from genre_assets.serving.live import go_live
 from genre_assets.settings import Settings
@@ -71,7 +70,7 @@ def proxied(live: LiveStack, s3_settings: Settings, postgres: Postgres) -> Itera
         file.write_text(f"{before}\nGENRE_S3_ENDPOINT_URL={s3.url}\nGENRE_DATABASE_URL={database}\n")
         try:
             live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-            go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
+            live.serve("champion")
             restart(live)
             yield Proxied(live, s3, pg)
         finally:
@@ -196,7 +195,7 @@ def next_release(proxied: Proxied, tmp_path: Path) -> Iterator[str]:
     models = {**live.models, 12: toy_model(tmp_path / "m12", version=12, family="k_neighbors", seed=seed)}
     yield live.build(models, {"champion": 12, "fallback": 4}, f"faults-{seed}").id
     live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-    go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
+    live.serve("champion")
 
 
 @pytest.mark.parametrize("fault", ["refuse", "unavailable", "cut"])
@@ -207,7 +206,7 @@ def test_a_release_that_cannot_be_fetched_leaves_the_one_before_serving(
     store = ObjectStore(s3_client(live.settings.model_copy(update={"s3_endpoint_url": proxied.s3.url})))
     with proxied.s3.behaving(fault, amount=3_000), pytest.raises(GenreError, match="S3"):
         go_live(live.settings, store, live.control, live.client, lambda: "champion")
-    assert live_release(live.settings.repository) == live.releases[0].id
+    assert live.repository.release == live.releases[0].id
     assert live.client.predict([clip(1)], log=False)[0].version == 3
     assert go_live(live.settings, store, live.control, live.client, lambda: "champion").release.id == next_release
     assert live.client.predict([clip(1)], log=False)[0].version == 12
@@ -217,7 +216,7 @@ def test_a_full_disk_under_the_releases_leaves_the_one_before_serving(
     proxied: Proxied, next_release: str, small_disk: Mounted
 ) -> None:
     live = proxied.live
-    folder = releases_folder(live.settings.repository)
+    folder = live.repository.releases
     serving = live.releases[0].id
     size = sum(p.stat().st_size for p in (folder / serving).rglob("*") if p.is_file() and not p.is_symlink())
     copy = live.folder / "copy"
@@ -225,8 +224,8 @@ def test_a_full_disk_under_the_releases_leaves_the_one_before_serving(
     with small_disk(folder, size + 400 * 1024):
         shutil.copytree(copy, folder / serving, symlinks=True)
         fill(folder / "ballast")
-        with pytest.raises((GenreError, OSError), match="No space left on device"):
-            go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
-        assert live_release(live.settings.repository) == serving
+        with pytest.raises(GenreError, match=r"is not on disk: .*No space left on device"):
+            live.serve("champion")
+        assert live.repository.release == serving
         assert live.client.predict([clip(1)], log=False)[0].version == 3
-    assert go_live(live.settings, live.store, live.control, live.client, lambda: "champion").release.id == next_release
+    assert live.serve("champion").release.id == next_release

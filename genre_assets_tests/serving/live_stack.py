@@ -10,9 +10,11 @@ import pytest
 from genre_assets.database import Database
 from genre_assets.packaging import environment, publish, release
 from genre_assets.packaging.environment import Environment
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.client import GenreClient
 from genre_assets.serving.control import TritonControl
-from genre_assets.serving.live import go_live
+from genre_assets.serving.live import Live, go_live
+from genre_assets.serving.state import Route
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.postgres import Postgres
 from genre_assets.stack.triton import Triton
@@ -39,6 +41,15 @@ class LiveStack:
         made = release.build(self.folder / name, self.settings, self.environment, models, roles)
         publish.publish(self.settings, self.store, made, self.folder / name)
         return made
+
+    @property
+    def repository(self) -> ModelRepository:
+        """The live model repository."""
+        return ModelRepository(self.settings.repository)
+
+    def serve(self, route: Route) -> Live:
+        """Let the newest release serve on this route, as the job `promote` does."""
+        return go_live(self.settings, self.store, self.control, self.client, lambda: route)
 
 
 @pytest.fixture(scope="session")

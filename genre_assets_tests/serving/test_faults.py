@@ -13,9 +13,8 @@ import pytest
 
 from genre_assets.errors import GenreError, PermanentFailure
 from genre_assets.serving.client import GenreClient, Prediction
-from genre_assets.serving.live import go_live
 from genre_assets.serving.prediction_log import read
-from genre_assets.serving.routing import switch_route
+from genre_assets.serving.state import Route
 from genre_assets.stack.postgres import Postgres
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.test_live import stub_processes
@@ -71,7 +70,7 @@ def load(live: LiveStack, clients: int = 8) -> Iterator[Load]:
 def fresh_log(live: LiveStack) -> None:
     """The champion of the first release serves, and the log is empty."""
     live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-    go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
+    live.serve("champion")
     wait_until_logged(live)
     read(live.database)
     live.database.execute("TRUNCATE served_requests")
@@ -124,12 +123,12 @@ def test_switches_under_load_some_to_a_broken_version_fail_no_request(live: Live
         for number in range(12):
             broken = number % 4 == 1
             model.write_bytes(sound[:50] if broken else sound)
-            route = "champion" if live.control.route() == "fallback" else "fallback"
+            route: Route = "champion" if live.control.route() == "fallback" else "fallback"
             if broken and route == "champion":
-                switch_route(live.settings.repository, live.control, "champion")
+                live.serve("champion")
                 route = "fallback"
             try:
-                switch_route(live.settings.repository, live.control, route)
+                live.serve(route)
             except PermanentFailure:
                 assert broken
                 refused += 1

@@ -13,7 +13,6 @@ import tritonclient.grpc as grpc
 from tritonclient.utils import InferenceServerException
 
 from genre_assets.serving import alert_sources
-from genre_assets.serving.live import go_live
 from genre_assets.serving.prediction_log import read
 from genre_assets.serving.protocol import (
     AUDIO,
@@ -40,7 +39,7 @@ pytestmark = pytest.mark.stack
 def first_release(live: LiveStack) -> None:
     """The first release serves, and the log is empty."""
     live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-    go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
+    live.serve("champion")
     read(live.database)
     live.database.execute("TRUNCATE served_requests")
 

@@ -11,11 +11,9 @@ import pytest
 
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.packaging import golden, release
-from genre_assets.packaging.layout import live_release, releases_folder
 from genre_assets.serving.control import TritonControl
-from genre_assets.serving.live import go_live, inspect
+from genre_assets.serving.live import inspect
 from genre_assets.serving.prediction_log import read
-from genre_assets.serving.routing import switch_route, written_route
 from genre_assets.stack.triton import Triton
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.toys import clip, toy_model
@@ -28,7 +26,7 @@ def first_release(live: LiveStack) -> None:
     """Every test starts with the first release live and the champion serving."""
     release_of_the_session = live.releases[0]
     live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": release_of_the_session.id})
-    go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
+    live.serve("champion")
 
 
 def test_answers_are_those_of_the_offline_path(live: LiveStack) -> None:
@@ -78,8 +76,8 @@ def test_a_new_release_is_switched_in_whole_and_only_what_changed_is_loaded(live
     models = {**live.models, 7: toy_model(tmp_path / "m7", version=7, family="k_neighbors", seed=7)}
     made = live.build(models, {"champion": 7, "fallback": 4}, "second")
     before = stub_processes(live)
-    done = go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
-    assert (done.published, done.version, live_release(live.settings.repository)) == (True, 7, made.id)
+    done = live.serve("champion")
+    assert (done.published, done.version, live.repository.release) == (True, 7, made.id)
     answer = live.client.predict([clip(1)])[0]
     assert (answer.model, answer.version) == ("k_neighbors", 7)
     assert stub_processes(live)["pre_processor"] == before["pre_processor"]
@@ -90,7 +88,7 @@ def test_nothing_is_touched_when_it_serves_already(live: LiveStack, monkeypatch:
     monkeypatch.setattr(live.control, "load", lambda model: pytest.fail("it was loaded again"))
     root = live.settings.repository.parent
     files = {p: p.lstat().st_mtime_ns for p in root.rglob("*") if "spool" not in p.parts}
-    done = go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
+    done = live.serve("champion")
     assert not done.published
     after = {p: p.lstat().st_mtime_ns for p in root.rglob("*") if "spool" not in p.parts}
     assert after == files | {root / "repository.lock": after[root / "repository.lock"]}
@@ -101,8 +99,8 @@ def test_a_release_that_does_not_load_leaves_the_one_before_serving(live: LiveSt
     good = live.build({**live.models, 8: folder}, {"champion": 8, "fallback": 4}, "third")
     sabotage(live, good, "models/predictor/8/model.py", b"raise RuntimeError('deliberately broken')\n")
     with pytest.raises(PermanentFailure, match=rf"{live.releases[0].id} serves on"):
-        go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
-    assert live_release(live.settings.repository) == live.releases[0].id
+        live.serve("champion")
+    assert live.repository.release == live.releases[0].id
     assert live.client.predict([clip(1)])[0].version == 3
     assert live.control.route() == "champion"
 
@@ -117,7 +115,7 @@ def test_a_release_that_answers_otherwise_than_offline_leaves_the_one_before_ser
             entry["label"] = "reggae" if entry["label"] != "reggae" else "rock"
     rewrite(live, made)
     with pytest.raises(PermanentFailure, match="answers otherwise than offline"):
-        go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
+        live.serve("champion")
     assert live.client.predict([clip(1)])[0].version == 3
     assert not inspect(live.settings, live.store, live.control, live.client).holds
 
@@ -127,16 +125,16 @@ def test_a_damaged_release_is_not_taken(live: LiveStack, tmp_path: Path) -> None
     made = live.build({**live.models, 11: folder}, {"champion": 11, "fallback": 4}, "fifth")
     live.store.put_bytes(live.settings.serving_bucket, f"releases/{made.id}/models/predictor/11/model.onnx", b"damaged")
     with pytest.raises(PermanentFailure, match="damaged"):
-        go_live(live.settings, live.store, live.control, live.client, lambda: "champion")
-    assert live_release(live.settings.repository) == live.releases[0].id
+        live.serve("champion")
+    assert live.repository.release == live.releases[0].id
 
 
 def test_the_route_switches_and_is_kept_on_disk(live: LiveStack) -> None:
-    switch = switch_route(live.settings.repository, live.control, "fallback")
-    assert (switch.before, switch.after, switch.version, switch.changed) == ("champion", "fallback", 4, True)
+    switch = live.serve("fallback")
+    assert (switch.route_before, switch.route, switch.version) == ("champion", "fallback", 4)
     assert live.client.predict([clip(1)])[0].version == 4
-    assert written_route(live.settings.repository) == live.control.route() == "fallback"
-    assert not switch_route(live.settings.repository, live.control, "fallback").changed
+    assert live.repository.route == live.control.route() == "fallback"
+    assert live.serve("fallback").route_before == "fallback"
 
 
 def test_a_version_that_does_not_load_leaves_route_and_files_as_they_were(live: LiveStack) -> None:
@@ -146,26 +144,24 @@ def test_a_version_that_does_not_load_leaves_route_and_files_as_they_were(live: 
     model.write_bytes(sound[:100])
     try:
         with pytest.raises(PermanentFailure, match="not the file that its manifest describes"):
-            switch_route(live.settings.repository, live.control, "fallback")
+            live.serve("fallback")
     finally:
         model.write_bytes(sound)
     assert config.read_text() == before
     assert live.control.route() == "champion"
     assert live.client.predict([clip(1)])[0].version == 3
-    switch_route(live.settings.repository, live.control, "fallback")
+    live.serve("fallback")
     assert live.client.predict([clip(1)])[0].version == 4
 
 
 def test_a_route_that_the_release_lacks_is_refused_before_anything_changes(live: LiveStack) -> None:
-    with pytest.raises(BadInput, match="no nobody"):
-        switch_route(live.settings.repository, live.control, "nobody")
     with pytest.raises(BadInput, match="has no nobody"):
-        go_live(live.settings, live.store, live.control, live.client, lambda: "nobody")  # type: ignore[arg-type,return-value]
+        live.serve("nobody")  # type: ignore[arg-type]
     assert live.control.route() == "champion"
 
 
 def test_after_a_restart_the_released_ensemble_and_its_route_serve_again(live: LiveStack) -> None:
-    switch_route(live.settings.repository, live.control, "fallback")
+    live.serve("fallback")
     command = Triton(live.settings).command()
     assert "--load-model=genre_ensemble" in command
     stubs = stub_processes(live)
@@ -266,4 +262,4 @@ def sabotage(live: LiveStack, made: release.Release, path: str, data: bytes) -> 
 
 def rewrite(live: LiveStack, made: release.Release) -> None:
     live.store.write_json(live.settings.serving_bucket, f"releases/{made.id}/release.json", made.to_json())
-    shutil.rmtree(releases_folder(live.settings.repository) / made.id, ignore_errors=True)
+    shutil.rmtree(live.repository.releases / made.id, ignore_errors=True)

@@ -2,11 +2,8 @@
 
 import pytest
 
-from genre_assets.packaging.release import write_route
-from genre_assets.serving.live import go_live
 from genre_assets.serving.protocol import PREDICTOR
 from genre_assets.serving.reconciliation import Observed, difference, observe
-from genre_assets.serving.routing import locked
 from genre_assets_tests.serving.live_stack import LiveStack
 
 
@@ -29,24 +26,24 @@ def test_what_does_not_agree_is_said(seen: Observed | None, said: str | None) ->
 
 
 def test_each_step_of_a_switch_that_is_left_half_done_is_noticed_and_mended(live: LiveStack) -> None:
-    repository, control = live.settings.repository, live.control
+    repository, control = live.repository, live.control
 
     def apart() -> str | None:
         return difference(observe("champion", repository, control))
 
-    go_live(live.settings, live.store, control, live.client, lambda: "champion")
+    live.serve("champion")
     assert apart() is None
-    write_route(repository, "fallback")  # killed before the server was told
+    repository.write_route("fallback")  # killed before the server was told
     assert "the files say fallback" in str(apart())
     control.load(PREDICTOR)  # killed before it was booked
     assert "Triton serves fallback" in str(apart())
-    write_route(repository, "champion")  # a switch back, killed before the server was told
+    repository.write_route("champion")  # a switch back, killed before the server was told
     assert "Triton serves fallback" in str(apart())
-    with locked(repository):
+    with repository.locked():
         assert apart() is None  # somebody is at work
-    go_live(live.settings, live.store, control, live.client, lambda: "champion")  # what the run asked for does
+    live.serve("champion")  # what the run asked for does
     assert apart() is None
     control.unload("genre_ensemble")
     assert apart() is not None
-    go_live(live.settings, live.store, control, live.client, lambda: "champion")
+    live.serve("champion")
     assert apart() is None

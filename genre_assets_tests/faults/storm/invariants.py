@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import psutil
 
 from genre_assets.database import Database
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.control import TritonControl
 from genre_assets.serving.promotion import standing
-from genre_assets.serving.routing import written_route
 from genre_assets.settings import Settings
 from genre_assets.stack import graphql
 
@@ -62,7 +62,7 @@ def routes(settings: Settings) -> Routes:
     now = standing(_database(settings))
     return Routes(
         now.serving.route if now.serving else None,
-        written_route(settings.repository),
+        ModelRepository(settings.repository).route,
         TritonControl.from_settings(settings).route(),
         now.due.route if now.due else None,
     )

@@ -1,0 +1,122 @@
+"""Actions of the platform, each run in a process of its own that may kill itself after a named step."""
+
+import multiprocessing
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import mlflow.models  # noqa: F401  # with all that a client needs, so that it is there when processes are forked
+
+from genre_assets.audio import checkpoint, inventory, refresh
+from genre_assets.database import Database
+from genre_assets.models.registry import ModelRegistry
+from genre_assets.packaging import publish
+from genre_assets.packaging.golden import Comparison
+from genre_assets.packaging.parity import Parity
+from genre_assets.packaging.release import Release
+from genre_assets.serving.assets import live_ensemble
+from genre_assets.serving.control import TritonControl
+from genre_assets.serving.prediction_log import Row
+from genre_assets.serving.prediction_spool import PredictionLog
+from genre_assets.settings import Settings
+from genre_assets.steps import CRASH_AFTER, Step
+from genre_assets.store import ObjectStore, s3_client
+from genre_assets_tests.models.test_registry import register as register_model
+
+Action = Callable[..., None]
+# Forked from a server that has the imports: a process for each step would spend its time on them.
+_processes = multiprocessing.get_context("forkserver")
+_processes.set_forkserver_preload([__name__])
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How the process of an action ended."""
+
+    exitcode: int | None
+
+    @property
+    def killed(self) -> bool:
+        """Whether it killed itself, so that the step was reached."""
+        return self.exitcode == -9
+
+
+def run(action: Action, *arguments: Any, crash_after: Step | None = None) -> Ended:
+    """Run an action in a process of its own, to its end or to the step after which it dies."""
+    process = _processes.Process(target=_run, args=(action, crash_after, arguments))
+    process.start()
+    process.join(120)
+    if process.is_alive():
+        process.kill()
+        process.join()
+        raise AssertionError(f"{action.__name__} hangs")
+    return Ended(process.exitcode)
+
+
+def _run(action: Action, crash_after: Step | None, arguments: tuple[Any, ...]) -> None:
+    if crash_after is not None:
+        os.environ[CRASH_AFTER] = crash_after.value
+    action(*arguments)
+
+
+def features(settings: Settings, genres: tuple[str, ...]) -> None:
+    """What both assets of the first stage do, without their worker processes; work is kept after every file."""
+    checkpoint.SAVE_SECONDS = 0.0
+    store = ObjectStore(s3_client(settings))
+
+    def here(function: Callable[..., Any], tasks: Iterable[Any], **_: object) -> Iterator[tuple[Any, Any]]:
+        return ((task, function(store, task)) for task in tasks)
+
+    inventory.update(store, settings, genres, map_tasks=here)
+    refresh.refresh(store, settings, genres, map_tasks=here)
+
+
+def registry_in(folder: Path, url: str) -> ModelRegistry:
+    """A registry over files, with its audit in a real PostgreSQL."""
+    return ModelRegistry(f"sqlite:///{folder / 'mlflow.db'}", (folder / "artifacts").as_uri(), database=Database(url))
+
+
+def register(folder: Path, url: str) -> None:
+    """Register the model of a run, and let it be the champion."""
+    registry = registry_in(folder, url)
+    known = registry.versions(key="k")  # as an experiment asks before it trains
+    made = known[0] if known else register_model(registry, folder / uuid.uuid4().hex)
+    registry.move("champion", made.version, actor="election", reason="it is the best")
+
+
+def offer(settings: Settings, release: Release, folder: Path) -> None:
+    """Publish a release that passed the gate; at most one other is kept."""
+    publish.LEFTOVER_AGE = timedelta(0)
+    agreed = Parity([Comparison("clip.wav", 1, "rock", "rock", 0.0)])
+    publish.offer(settings, ObjectStore(s3_client(settings)), release, agreed, folder)
+
+
+def promote(settings: Settings, route: str) -> None:
+    """The asset that the job `promote` runs."""
+    resources = {
+        "settings": settings,
+        "store": ObjectStore(s3_client(settings)),
+        "database": Database(settings.database_url.get_secret_value()),
+        "triton": TritonControl.from_settings(settings),
+    }
+    wish = {"route": route, "actor": "person", "reason": "the test of crashes"}
+    config = {"ops": {"live_ensemble": {"config": wish}}}
+    with dg.DagsterInstance.ephemeral() as instance:
+        made = dg.materialize([live_ensemble], resources=_given(resources), instance=instance, run_config=config)
+    assert made.success
+
+
+def ship(folder: Path, url: str, rows: list[Row]) -> None:
+    """Log rows and ship them, as the post-processor does."""
+    log = PredictionLog(folder, Database(url), max_bytes=2**20, retention_days=30)
+    log.append(rows)
+    log.close()
+
+
+def _given(resources: dict[str, Any]) -> dict[str, Any]:
+    return {name: dg.ResourceDefinition.hardcoded_resource(value) for name, value in resources.items()}
