@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKED := pyproject.toml uv.lock scripts/bootstrap.py
 
-.PHONY: help setup dev demo up down check test test-faults bench screenshots clean
+.PHONY: help setup dev demo up down check test test-faults test-simulator bench screenshots clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -32,6 +32,8 @@ test: dev ## the whole suite, with the real services
 	$(BIN)/pytest $(PYTEST_ARGS)
 test-faults: dev ## random faults on a running stack under load; KILLS=300 MINUTES=240 SEED=1
 	$(BIN)/python -m genre_assets_tests.faults.storm --kills $(or $(KILLS),300) --minutes $(or $(MINUTES),240) --seed $(or $(SEED),1)
+test-simulator: dev ## the control loop under SCHEDULES=100000 random schedules, from SEED=1
+	$(BIN)/python -m genre_assets_tests.simulator --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1)
 bench: dev ## measure everything that the docs claim
 	$(BIN)/python -m benchmarks.run
 screenshots: dev ## the pictures in the README, from the running stack

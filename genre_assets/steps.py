@@ -2,14 +2,16 @@
 
 Each action says `reached(step)` after a step is done. In production that does nothing. With GENRE_CRASH_AFTER=<step>
 the process kills itself there, which is how the tests go through them all: they enumerate `Step`, so that a step that
-is added here without a test fails, as does one that no action reaches.
+is added here without a test fails, as does one that no action reaches. A simulation watches the steps with `watch`.
 """
 
 import os
 import signal
+from collections.abc import Callable
 from enum import StrEnum
 
 CRASH_AFTER = "GENRE_CRASH_AFTER"
+_watcher: "Callable[[Step], None] | None" = None
 
 
 class Step(StrEnum):
@@ -54,5 +56,13 @@ class Step(StrEnum):
 
 def reached(step: Step) -> None:
     """Say that a step is done."""
+    if _watcher is not None:
+        _watcher(step)
     if os.environ.get(CRASH_AFTER) == step.value:
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def watch(watcher: Callable[[Step], None] | None) -> None:
+    """Call `watcher` after each step, in the thread that did it; None ends that."""
+    global _watcher
+    _watcher = watcher

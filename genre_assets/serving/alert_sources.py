@@ -75,9 +75,9 @@ def tell_moves(moves: Iterable[Move], alerts: Alerts, url: str) -> None:
     for move in moves:
         body = f"{move.reason} (by {move.actor}, {move.at:%Y-%m-%d %H:%M:%S} UTC)"
         if move.moved_to == "fallback":
-            alerts.report(ROUTE_KEY, "the fallback serves", body, severity="warning", links=links)
+            alerts.report(ROUTE_KEY, "the fallback serves", body, severity="warning", links=links, occasion=move.id)
         else:
-            alerts.resolve(ROUTE_KEY, body, links=links)
+            alerts.resolve(ROUTE_KEY, body, links=links, occasion=move.id)
 
 
 def tell_triton(ready: bool, not_ready_before: int, alerts: Alerts, url: str) -> int:

@@ -42,8 +42,10 @@ CREATE TABLE IF NOT EXISTS alerts (
     seen_at timestamptz NOT NULL,
     seen int NOT NULL DEFAULT 1,
     told_at timestamptz NOT NULL,     -- when the last message was queued
-    resolved_at timestamptz
+    resolved_at timestamptz,
+    occasion bigint                   -- number of what it tells of, if that has one: told once, by however many daemons
 );
+ALTER TABLE alerts ADD COLUMN IF NOT EXISTS occasion bigint;
 CREATE UNIQUE INDEX IF NOT EXISTS alerts_one_open ON alerts (key) WHERE resolved_at IS NULL;
 CREATE TABLE IF NOT EXISTS alert_deliveries (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -94,30 +96,34 @@ class Alerts:
         severity: str = "error",
         links: Mapping[str, str] | None = None,
         now: datetime | None = None,
+        occasion: int | None = None,
     ) -> str:
-        """Something is wrong: open the alert, or count it once more; returns opened, repeated or counted.
+        """Something is wrong: open the alert, or count it once more; returns opened, repeated, counted or known.
 
-        People hear of it when it opens, and again when it is still reported after the cool-down.
+        People hear of it when it opens, and again when it is still reported after the cool-down. With an `occasion`
+        (a growing number) nothing is told of one that is not newer than those told of before.
         """
         now = now or datetime.now(UTC)
         title, body = visible(title), visible(body)  # the words of other programs may hold what no table can
         with self._locked() as cursor:
+            if occasion is not None and occasion <= _newest(cursor, key):
+                return "known"
             cursor.execute("SELECT * FROM alerts WHERE key = %s AND resolved_at IS NULL", (key,))
             row: Any = cursor.fetchone()
             if row is None:
                 cursor.execute(
-                    """INSERT INTO alerts (key, severity, title, body, links, opened_at, seen_at, told_at)
-                    VALUES (%(key)s, %(severity)s, %(title)s, %(body)s, %(links)s, %(now)s, %(now)s, %(now)s)
-                    RETURNING *""",
+                    """INSERT INTO alerts (key, severity, title, body, links, opened_at, seen_at, told_at, occasion)
+                    VALUES (%(key)s, %(severity)s, %(title)s, %(body)s, %(links)s, %(now)s, %(now)s, %(now)s,
+                        %(occasion)s) RETURNING *""",
                     {"key": key, "severity": severity, "title": title, "body": body,
-                     "links": json.dumps(dict(links or {})), "now": now},
+                     "links": json.dumps(dict(links or {})), "now": now, "occasion": occasion},
                 )  # fmt: skip
                 self._queue(cursor, cursor.fetchone(), "opened", now)
                 return "opened"
             cursor.execute(
-                """UPDATE alerts SET seen = seen + 1, seen_at = %s, body = %s, links = %s, severity = %s
+                """UPDATE alerts SET seen = seen + 1, seen_at = %s, body = %s, links = %s, severity = %s, occasion = %s
                 WHERE id = %s RETURNING *""",
-                (now, body, json.dumps(dict(links or {})), severity, row["id"]),
+                (now, body, json.dumps(dict(links or {})), severity, occasion, row["id"]),
             )
             row = cursor.fetchone()
             if now - row["told_at"] < self.repeat:
@@ -126,13 +132,23 @@ class Alerts:
             return "repeated"
 
     def resolve(
-        self, key: str, body: str, *, links: Mapping[str, str] | None = None, now: datetime | None = None
+        self,
+        key: str,
+        body: str,
+        *,
+        links: Mapping[str, str] | None = None,
+        now: datetime | None = None,
+        occasion: int | None = None,
     ) -> bool:
-        """It is right again: close the alert and say so; False if none was open."""
+        """It is right again: close the alert and say so; False if none was open, or one of a newer `occasion`."""
         now, body = now or datetime.now(UTC), visible(body)
         with self._locked() as cursor:
+            if occasion is not None and occasion <= _newest(cursor, key):
+                return False
             cursor.execute(
-                "UPDATE alerts SET resolved_at = %s WHERE key = %s AND resolved_at IS NULL RETURNING *", (now, key)
+                """UPDATE alerts SET resolved_at = %s, occasion = coalesce(%s, occasion)
+                WHERE key = %s AND resolved_at IS NULL RETURNING *""",
+                (now, occasion, key),
             )
             row: Any = cursor.fetchone()
             if row is None:
@@ -185,6 +201,13 @@ class Alerts:
                 "INSERT INTO alert_deliveries (alert, channel, message, queued_at, due_at) VALUES (%s, %s, %s, %s, %s)",
                 (row["id"], channel.name, json.dumps(message.__dict__), now, now),
             )
+
+
+def _newest(cursor: "cursor", key: str) -> int:
+    """The newest occasion that was told of under this key."""
+    cursor.execute("SELECT coalesce(max(occasion), 0) AS occasion FROM alerts WHERE key = %s", (key,))
+    row: Any = cursor.fetchone()
+    return int(row["occasion"])
 
 
 class _Sending(threading.Thread):

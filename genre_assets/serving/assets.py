@@ -49,7 +49,7 @@ def live_ensemble(
     requested = promotion.request(database, wish)
     try:
         with GenreClient.from_settings(settings) as client:
-            live = go_live(settings, store, triton, client, lambda: promotion.route_for(database, config.route))
+            live = go_live(settings, store, triton, client, lambda: promotion.route_for(database, wish))
     except GenreError:
         promotion.withdraw(database, requested)
         raise

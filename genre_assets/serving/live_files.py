@@ -57,7 +57,7 @@ def load(repository: ModelRepository, control: TritonControl, release: Release, 
     """
     changed = stale(control, release, route)
     for name in release.contents if ENSEMBLE in changed else changed:
-        (repository.path / name / "config.pbtxt").touch()  # Triton takes in only what looks newer
+        repository.touch(name)
     for name in [ENSEMBLE] if ENSEMBLE in changed else changed:
         control.load(name)
     left = stale(control, release, route) if changed else []

@@ -54,8 +54,12 @@ class PredictionLog:
         max_bytes: int,
         retention_days: int,
         tell: "Callable[[LogState], None] | None" = None,
+        background: bool = True,
     ) -> None:
-        """`tell` is called from the log's own thread after each round, so that its state is known without traffic."""
+        """`tell` is called from the log's own thread after each round, so that its state is known without traffic.
+
+        Without `background` there is no thread: the caller makes the rounds.
+        """
         self.folder = folder
         self.database = database
         self.max_bytes = max_bytes
@@ -76,7 +80,8 @@ class PredictionLog:
         self._size = 0
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
-        self._thread.start()
+        if background:
+            self._thread.start()
 
     def append(self, rows: Sequence[Row]) -> None:
         """Log rows. They are safe against a kill of this process when this returns."""
@@ -100,8 +105,13 @@ class PredictionLog:
     def close(self) -> None:
         """Stop the thread and ship what can be shipped at once; the rest waits on disk for the next process."""
         self._ending.set()
-        self._thread.join(10)
-        self._guarded(self._round)
+        if self._thread.is_alive():
+            self._thread.join(10)
+        self.round()
+
+    def round(self) -> bool:
+        """Ship what is closed; whether it went well. What it failed with is in `problem`."""
+        return self._guarded(self._round)
 
     def _write(self, data: bytes) -> None:
         if self._file is None:
@@ -128,7 +138,7 @@ class PredictionLog:
         """The thread: rounds until the end, with a growing pause after one that failed."""
         pause, pruned = ROTATE_SECONDS, -PRUNE_SECONDS
         while not self._ending.wait(pause):
-            shipped = self._guarded(self._round)
+            shipped = self.round()
             pause = ROTATE_SECONDS if shipped else min(LONGEST_PAUSE, pause * 2)
             self._guarded(self._bound)
             if shipped and time.monotonic() - pruned > PRUNE_SECONDS and self._guarded(self._prune):

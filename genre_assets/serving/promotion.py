@@ -114,18 +114,23 @@ class Wish:
     pinned: bool = False
 
 
-def route_for(database: Database, wanted: Route | Literal["keep"]) -> Route:
-    """The route that is to serve now."""
-    return current_route(database) if wanted == "keep" else wanted
+def route_for(database: Database, wish: Wish) -> Route:
+    """The route that is to serve now. A move of the drift's that was dropped meanwhile (a person has pinned) is none."""
+    now = standing(database)
+    dropped = wish.actor == ACTOR and (now.due is None or now.due.route != wish.route)
+    if wish.route == "keep" or dropped:
+        return now.serving.route if now.serving else "champion"
+    return wish.route
 
 
 def request(database: Database, wish: Wish) -> int | None:
     """Open the wished move before Triton is touched: if the run is killed, it is asked for again.
 
     An open move to the same route stands as it is; one to another route is overtaken. Nothing is requested before the
-    first release, nor for the route that serves. Returns the id of a move that this call opened.
+    first release, nor for the route that serves, nor by the drift, whose moves `advance` opens. Returns the id of a
+    move that this call opened.
     """
-    if wish.route == "keep":
+    if wish.route == "keep" or wish.actor == ACTOR:
         return None
     database.ensure(DDL)
     with _locked(database) as cursor:
@@ -146,7 +151,15 @@ def book(database: Database, wish: Wish, route: Route, facts: Mapping[str, Any])
     if wish.route == "keep" and standing(database).serving is not None:
         return False
     evidence = {**wish.evidence, **facts}
-    return confirm(database, route, actor=wish.actor, reason=wish.reason, evidence=evidence, pinned=wish.pinned)
+    return confirm(
+        database,
+        route,
+        actor=wish.actor,
+        reason=wish.reason,
+        evidence=evidence,
+        pinned=wish.pinned,
+        only_due=wish.actor == ACTOR,
+    )
 
 
 def withdraw(database: Database, move: int | None) -> None:
@@ -163,11 +176,12 @@ def confirm(
     reason: str,
     evidence: Mapping[str, Any] | None = None,
     pinned: bool = False,
+    only_due: bool = False,
 ) -> bool:
     """Triton serves `route` now: close the open move, or book the move that somebody made by hand.
 
     The audit row is written in the same transaction, and only if the route really changed. The first release of all
-    is no move. Returns whether a move was booked.
+    is no move. With `only_due` nothing is booked but the move that is due. Returns whether a move was booked.
     """
     database.ensure(DDL)
     database.ensure(audit.DDL)
@@ -186,6 +200,8 @@ def confirm(
                 f"UPDATE route_state SET switched_at = now(), pinned = %s WHERE id = %s AND {_OPEN}",  # noqa: S608
                 (pinned, before.due.id),
             )
+        elif only_due:
+            return False  # its move was dropped while it was made: the books stand, and Triton is brought back to them
         else:
             cursor.execute(f"UPDATE route_state SET dropped_at = now() WHERE {_OPEN}")  # noqa: S608
             number = _insert(cursor, before.serving, route, actor, reason, dict(evidence or {}))
@@ -219,7 +235,7 @@ def _locked(database: Database) -> Iterator["cursor"]:
 
 
 def _standing(cursor: "cursor") -> Standing:
-    cursor.execute("SELECT * FROM route_state WHERE switched_at IS NOT NULL ORDER BY switched_at DESC, id DESC LIMIT 1")
+    cursor.execute("SELECT * FROM route_state WHERE switched_at IS NOT NULL ORDER BY id DESC LIMIT 1")
     last: Any = cursor.fetchone()
     cursor.execute(f"SELECT * FROM route_state WHERE {_OPEN}")  # noqa: S608
     due: Any = cursor.fetchone()
@@ -261,6 +277,6 @@ def _insert(
 def _pin(cursor: "cursor", pinned: bool) -> None:
     cursor.execute(
         """UPDATE route_state SET pinned = %s WHERE id =
-        (SELECT id FROM route_state WHERE switched_at IS NOT NULL ORDER BY switched_at DESC, id DESC LIMIT 1)""",
+        (SELECT id FROM route_state WHERE switched_at IS NOT NULL ORDER BY id DESC LIMIT 1)""",
         (pinned,),
     )

@@ -41,9 +41,11 @@ def observe(books: str | None, repository: ModelRepository, control: TritonContr
 
 
 def difference(seen: Observed | None) -> str | None:
-    """What does not agree, in words; None if all is equal, or nothing is booked yet."""
-    if seen is None or seen.books is None:
+    """What does not agree, in words; None if all is equal."""
+    if seen is None:
         return None
+    if seen.books is None:  # the run that released for the first time was killed before it booked
+        return f"the files say {seen.files}, Triton serves {seen.server or 'nothing'}, and nothing is booked"
     said = [
         f"{what} {there or 'nothing'}"
         for what, there in (("the files say", seen.files), ("Triton serves", seen.server))

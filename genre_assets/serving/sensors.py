@@ -67,7 +67,8 @@ def promotion_due(
     standing, decision = promotion.advance(database, PromotionRules.from_settings(settings))
     move = standing.due
     if move is None:
-        if standing.serving is not None and (request := _reconcile(context, settings, triton, standing.serving.route)):
+        booked = standing.serving.route if standing.serving else None
+        if request := _reconcile(context, settings, triton, booked):
             return request
         return dg.SkipReason(decision.reason if decision else "nothing is released yet")
     config = {
@@ -78,7 +79,7 @@ def promotion_due(
 
 
 def _reconcile(
-    context: dg.SensorEvaluationContext, settings: Settings, triton: TritonControl, route: str
+    context: dg.SensorEvaluationContext, settings: Settings, triton: TritonControl, route: str | None
 ) -> dg.RunRequest | dg.SkipReason | None:
     """A run that makes files and Triton equal to the books, if they have been apart for some seconds."""
     try:
@@ -96,7 +97,7 @@ def _reconcile(
         since = now
     if now - since < reconciliation.SETTLING_SECONDS:
         return dg.SkipReason(f"{apart}; looked at again in a moment")
-    config = {"route": route, "reason": apart, "actor": "reconciliation"}
+    config = {"route": route or "keep", "reason": apart, "actor": "reconciliation"}
     return _request(context, f"reconcile-{since:.0f}", {"ops": {"live_ensemble": {"config": config}}})
 
 

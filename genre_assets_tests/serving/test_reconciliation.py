@@ -11,7 +11,7 @@ from genre_assets_tests.serving.live_stack import LiveStack
     ("seen", "said"),
     [
         (None, None),
-        (Observed(None, "champion", "champion"), None),
+        (Observed(None, "champion", "champion"), "nothing is booked"),
         (Observed("champion", "champion", "champion"), None),
         (Observed("champion", "fallback", "fallback"), "the files say fallback and Triton serves fallback"),
         (Observed("champion", "fallback", "champion"), "the files say fallback"),
