@@ -21,7 +21,7 @@ from genre_assets_tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
 # Away from the defaults, so that a developer's own stack can stay up.
-PORT_OFFSET = 2100
+PORT_OFFSET = 210
 ALERT_PORT = 9250 + PORT_OFFSET
 COMMAND = str(Path(sys.executable).with_name("genre-assets"))
 

@@ -1,13 +1,11 @@
-"""The local stack as one thing: configure, up, down, status.
+"""The local stack as one thing: up, down, status.
 
-Its settings (secrets made at the first start, ports, and every `GENRE_*` variable that was set at `up`) are kept in
-`<home>/stack.env`, so that every later command and every service sees the same ones.
+Its settings are kept in `<home>/stack.env`; see `configuration.py`.
 """
 
 import fcntl
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -20,10 +18,10 @@ from typing import Any
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.serving.control import TritonControl
 from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.configuration import configure
 from genre_assets.stack.graphql import DO_NOT_LOAD
 from genre_assets.stack.lights import ask_all
 from genre_assets.stack.log_files import append
-from genre_assets.stack.postgres import DATABASES, SUPERUSER
 from genre_assets.stack.processes import MARKER, kill, stopped_members, strays, wait_until_gone
 from genre_assets.stack.service import Health, check_port_free
 from genre_assets.stack.services import services
@@ -43,27 +41,6 @@ class Status:
 
     services: dict[str, dict[str, Any]]
     route: str | None
-
-
-def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) -> Settings:
-    """Write `<home>/stack.env` and return the settings that follow from it.
-
-    What the environment says wins, then `extra`, then what the file says already, then the defaults.
-    """
-    settings = load_settings(home)
-    file = settings.home / "stack.env"
-    kept = _read_env(file)
-    fields = {f"GENRE_{name.upper()}" for name in Settings.model_fields} - {"GENRE_HOME"}
-    given = {name: value for name, value in os.environ.items() if name in fields}
-    values = {**_secrets(), **_ports(settings.port_offset), **kept, **(extra or {}), **given}
-    values.update({name: value for name, value in _addresses(values, settings.host).items() if name not in given})
-    if values != kept:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".new")
-        unfinished.touch(mode=0o600)
-        unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))
-        unfinished.replace(file)
-    return load_settings(settings.home)
 
 
 def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report: Report = print) -> Settings:
@@ -225,49 +202,3 @@ def _remove_leftovers(settings: Settings) -> None:
     for service in services(settings):
         service.cleanup()
     shutil.rmtree(settings.home / "postgres.new", ignore_errors=True)
-
-
-def _read_env(file: Path) -> dict[str, str]:
-    """What the settings themselves read in the file."""
-    from dotenv import dotenv_values
-
-    return {name: value or "" for name, value in dotenv_values(file, encoding="utf-8").items()}
-
-
-def _env_line(name: str, value: str) -> str:
-    """One assignment, by python-dotenv's rules, that reads back as the same value whatever is in it."""
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    # It puts in variables between any quotes, and has no escape for them: an unset one with a default stands for "$".
-    return f"{name}='{quoted.replace('${', '${GENRE_DOLLAR_SIGN:-$}{')}'\n"
-
-
-def _secrets() -> dict[str, str]:
-    return {
-        "GENRE_S3_SECRET_KEY": secrets.token_urlsafe(24),
-        "GENRE_TRITON_ADMIN_TOKEN": secrets.token_urlsafe(24),
-        "GENRE_POSTGRES_PASSWORD": secrets.token_urlsafe(24),
-    }
-
-
-def _ports(offset: int) -> dict[str, str]:
-    fields = {name: field for name, field in Settings.model_fields.items() if name.endswith("_port")}
-    return {f"GENRE_{name.upper()}": str(field.default + offset) for name, field in fields.items()}
-
-
-def _addresses(values: dict[str, str], host: str) -> dict[str, str]:
-    """Addresses of the local services, from their ports."""
-    login = f"{SUPERUSER}:{values['GENRE_POSTGRES_PASSWORD']}@{host}:{values['GENRE_POSTGRES_PORT']}"
-    # Plain postgresql:// means psycopg 3 to SQLAlchemy 2.1.
-    urls = {name: f"postgresql+psycopg2://{login}/{name}" for name in DATABASES}
-    return {
-        "GENRE_S3_ENDPOINT_URL": f"http://{host}:{values['GENRE_S3_PORT']}",
-        "GENRE_DATABASE_URL": urls["genre"],
-        "GENRE_DAGSTER_DATABASE_URL": urls["dagster"],
-        "GENRE_OPTUNA_URL": urls["optuna"],
-        "GENRE_MLFLOW_DATABASE_URL": urls["mlflow"],
-        "GENRE_MLFLOW_URL": f"http://{host}:{values['GENRE_MLFLOW_PORT']}",
-        "GENRE_DAGSTER_URL": f"http://{host}:{values['GENRE_DAGSTER_PORT']}",
-        "GENRE_TRITON_HTTP": f"{host}:{values['GENRE_TRITON_HTTP_PORT']}",
-        "GENRE_TRITON_GRPC": f"{host}:{values['GENRE_TRITON_GRPC_PORT']}",
-        "GENRE_TRITON_METRICS": f"{host}:{values['GENRE_TRITON_METRICS_PORT']}",
-    }

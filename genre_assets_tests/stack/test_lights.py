@@ -203,7 +203,7 @@ def test_a_service_that_is_restarted_again_and_again_is_told(tmp_path: Path) -> 
 
 def test_status_answers_in_time_though_everything_hangs(tmp_path: Path) -> None:
     """Every port takes connections, and none ever answers."""
-    from genre_assets.stack.local import configure
+    from genre_assets.stack.configuration import configure
     from genre_assets.stack.services import services
     from genre_assets_tests.conftest import free_port
     from genre_assets_tests.live import COMMAND
@@ -233,7 +233,8 @@ def test_up_believes_no_state_of_a_supervisor_that_is_gone(tmp_path: Path) -> No
     """The old state file says healthy; `up` must start a supervisor and wait for what it says."""
     import json
 
-    from genre_assets.stack.local import configure, supervisor_pid
+    from genre_assets.stack.configuration import configure
+    from genre_assets.stack.local import supervisor_pid
     from genre_assets.stack.supervisor import lock_file, state_file
 
     configure(tmp_path)
