@@ -10,6 +10,7 @@ from pathlib import Path
 
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.closed_folder import PASSED_THROUGH
 from genre_assets.stack.postgres import DATABASES, SUPERUSER
 
 # Two stacks share a port if their offsets differ as far as two of the default ports do, and the shortest such distance
@@ -40,7 +41,7 @@ def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) 
     _check_apart({name: values[name] for name in ports})
     values.update({name: value for name, value in _addresses(values, settings.host).items() if name not in given})
     if values != kept:
-        settings.home.mkdir(parents=True, exist_ok=True)
+        settings.home.mkdir(parents=True, exist_ok=True, mode=PASSED_THROUGH)
         unfinished = file.with_suffix(".new")
         unfinished.touch(mode=0o600)
         unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))

@@ -18,6 +18,7 @@ from typing import Any
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.serving.control import TritonControl
 from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.closed_folder import close_to_others
 from genre_assets.stack.configuration import configure
 from genre_assets.stack.graphql import DO_NOT_LOAD
 from genre_assets.stack.lights import ask_all
@@ -51,6 +52,7 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
     before = load_settings(home)
     was = (before.home / "stack.env").read_text() if (before.home / "stack.env").exists() else ""
     settings = configure(home, extra=extra)
+    close_to_others(settings.home)
     running = supervisor_pid(settings.home)
     if running and was != (settings.home / "stack.env").read_text():
         report("settings have changed: restarting the services")

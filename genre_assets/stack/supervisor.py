@@ -16,6 +16,7 @@ from types import FrameType
 
 from genre_assets.serving import alert_channels
 from genre_assets.settings import load_settings
+from genre_assets.stack.closed_folder import OWNER_ONLY
 from genre_assets.stack.keeper import Keeper
 from genre_assets.stack.log_files import rotate
 from genre_assets.stack.notifier import Notifier
@@ -84,6 +85,7 @@ def lock_file(home: Path) -> Path:
 
 def main() -> None:
     """Take the lock, end strays of a killed predecessor, keep the services."""
+    os.umask(OWNER_ONLY)
     settings = load_settings()
     lock_file(settings.home).parent.mkdir(parents=True, exist_ok=True)
     with lock_file(settings.home).open("a") as lock:
