@@ -15,7 +15,7 @@ import pytest
 
 from genre_assets.demo.synthetic import write_sample_set
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.supervisor import state_file
+from genre_assets.stack.run_files import state_file
 from genre_assets_tests.receiver import Receiver, receiving
 from genre_assets_tests.waiting import until
 

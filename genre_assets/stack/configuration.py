@@ -30,8 +30,7 @@ def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) 
     settings = load_settings(home)
     file = settings.home / "stack.env"
     kept = _read_env(file)
-    fields = {f"GENRE_{name.upper()}" for name in Settings.model_fields} - {"GENRE_HOME"}
-    given = {name: value for name, value in os.environ.items() if name in fields}
+    given = stated_outside()
     ports = ports_for(settings.port_offset)
     moved = {}
     if "GENRE_PORT_OFFSET" in given:
@@ -47,6 +46,23 @@ def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) 
         unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))
         unfinished.replace(file)
     return load_settings(settings.home)
+
+
+def stated_outside() -> dict[str, str]:
+    """The settings that the environment states, by the names of their variables."""
+    fields = {f"GENRE_{name.upper()}" for name in Settings.model_fields} - {"GENRE_HOME"}
+    return {name: value for name, value in os.environ.items() if name in fields}
+
+
+def own_addresses(home: Path) -> dict[str, str]:
+    """The addresses that nobody stated, by the names of their variables: they are those of this folder's own services."""
+    kept = _read_env(home / "stack.env")
+    host = kept.get("GENRE_HOST", Settings.model_fields["host"].default)
+    outside = stated_outside()
+    own = _addresses({**ports_for(0), "GENRE_POSTGRES_PASSWORD": "", **kept}, host)
+    return {
+        name: address for name, address in own.items() if name not in outside and kept.get(name, address) == address
+    }
 
 
 def ports_for(offset: int) -> dict[str, str]:

@@ -3,8 +3,6 @@
 Its settings are kept in `<home>/stack.env`; see `configuration.py`.
 """
 
-import fcntl
-import json
 import os
 import shutil
 import subprocess
@@ -15,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genre_assets.errors import BadInput, PermanentFailure
+from genre_assets.errors import PermanentFailure
 from genre_assets.serving.control import TritonControl
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.closed_folder import close_to_others
@@ -24,9 +22,9 @@ from genre_assets.stack.graphql import DO_NOT_LOAD
 from genre_assets.stack.lights import ask_all
 from genre_assets.stack.log_files import append
 from genre_assets.stack.processes import MARKER, kill, stopped_members, strays, wait_until_gone
+from genre_assets.stack.run_files import state_file, supervisor_pid, written_state
 from genre_assets.stack.service import Health, check_port_free
 from genre_assets.stack.services import services
-from genre_assets.stack.supervisor import lock_file, state_file
 
 Report = Callable[[str], None]
 STATUS_SECONDS = 1.5  # for the services' answers, with two seconds for the command
@@ -86,23 +84,25 @@ def down(settings: Settings, *, report: Report = print) -> None:
 def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
     """Each service's own answer, or, where it takes too long, the supervisor's last one; else unknown.
 
-    Answers within `seconds` whatever hangs.
+    Only a service of this folder's supervisor is asked: another stack may listen on the same ports. Answers within
+    `seconds` whatever hangs.
     """
     known = services(settings)
     control = TritonControl(settings.triton_http, timeout=seconds)
-    questions: dict[str, Callable[[], Health]] = {service.name: service.health for service in known}
-    answers = ask_all({**questions, ROUTE: lambda: Health(True, control.route() or "")}, seconds)
     kept = supervisor_pid(settings.home) is not None
-    state = _state(settings.home).get("services", {}) if kept else {}
+    state = written_state(settings.home).get("services", {}) if kept else {}
+    running = [service for service in known if state.get(service.name, {}).get("pid")]
+    questions: dict[str, Callable[[], Health]] = {service.name: service.health for service in running}
+    if "triton" in questions:
+        questions[ROUTE] = lambda: Health(True, control.route() or "")
+    answers = ask_all(questions, seconds)
     found = {}
     for service in known:
         standing = state.get(service.name, {})
-        health = answers[service.name]
+        health = answers.get(service.name) or Health(False, _why_not_running(standing, kept=kept))
         if not health.known:
             health = _as_last_seen(standing, health.why)
         why = standing["why"] if standing.get("state") == "failed" else health.why
-        if not health.healthy and not kept:
-            why = f"{why}; no supervisor runs: genre-assets up"
         light = "healthy" if health.healthy else "unhealthy" if health.known else "unknown"
         entry: dict[str, Any] = {"healthy": health.healthy, "light": light, **service.addresses()}
         if why:
@@ -111,7 +111,14 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
         if standing.get("last_restart"):
             entry["last_restart"] = standing["last_restart"]
         found[service.name] = entry
-    return Status(found, (answers[ROUTE].why or None) if answers[ROUTE].healthy else None)
+    route = answers.get(ROUTE)
+    return Status(found, (route.why or None) if route and route.healthy else None)
+
+
+def _why_not_running(standing: dict[str, Any], *, kept: bool) -> str:
+    if not kept:
+        return "no supervisor runs: genre-assets up"
+    return f"{standing.get('state', 'not started')}: {standing.get('why') or 'it has no process yet'}"
 
 
 def _as_last_seen(standing: dict[str, Any], why: str) -> Health:
@@ -123,30 +130,6 @@ def _as_last_seen(standing: dict[str, Any], why: str) -> Health:
         return Health(False, standing.get("why") or "it does not answer in time", known=False)
     said = standing["why"] or why
     return Health(standing["state"] == "healthy", f"{said}; the supervisor saw it {standing['state']} {age:.0f} s ago")
-
-
-def supervisor_pid(home: Path) -> int | None:
-    """Process id of the supervisor that runs in `home`. Raises `BadInput` if the folder is another user's."""
-    try:
-        with lock_file(home).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        raise BadInput(f"{home} belongs to another user ({error}); set GENRE_HOME to a folder of your own") from None
-    except BlockingIOError:
-        written = lock_file(home).read_text().strip()
-        # The first version wrote its process id into the state file only.
-        return int(written or _state(home).get("pid") or 0) or None
-    return None
-
-
-def _state(home: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = json.loads(state_file(home).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return state
 
 
 def _spawn_supervisor(settings: Settings) -> None:
@@ -173,7 +156,7 @@ def _wait_for_health(settings: Settings, report: Report, timeout: float = 240.0)
         gone_since = None if running else gone_since or time.monotonic()
         if gone_since is not None and time.monotonic() - gone_since > SUPERVISOR_SECONDS:
             raise PermanentFailure(f"the supervisor does not run:\n{_log_tail(settings, 'supervisor')}")
-        state = _state(settings.home)
+        state = written_state(settings.home)
         standings = state.get("services", {}) if running and state.get("pid") == running else {}
         for name, standing in standings.items():
             if standing["state"] != shown.get(name) and standing["state"] in {"healthy", "restarting", "failed"}:

@@ -21,6 +21,7 @@ from genre_assets.stack.keeper import Keeper
 from genre_assets.stack.log_files import rotate
 from genre_assets.stack.notifier import Notifier
 from genre_assets.stack.processes import kill, strays
+from genre_assets.stack.run_files import lock_file, state_file
 from genre_assets.stack.service import Service
 from genre_assets.stack.services import services
 
@@ -71,16 +72,6 @@ class Supervisor:
             unfinished = target.with_suffix(".new")
             unfinished.write_text(json.dumps({"pid": os.getpid(), "services": services}, indent=1))
             unfinished.replace(target)
-
-
-def state_file(home: Path) -> Path:
-    """Where the supervisor writes how each service stands; absent when no supervisor runs."""
-    return home / "run" / "state.json"
-
-
-def lock_file(home: Path) -> Path:
-    """Locked while a supervisor runs in `home`, and holds its process id."""
-    return home / "run" / "supervisor.lock"
 
 
 def main() -> None:

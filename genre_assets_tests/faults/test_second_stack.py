@@ -78,7 +78,7 @@ def test_a_taken_port_stops_the_start_with_the_setting_to_change(tmp_path: Path)
 
 
 def test_a_killed_supervisor_leaves_a_stack_that_comes_up_again(second: Settings) -> None:
-    from genre_assets.stack.local import supervisor_pid
+    from genre_assets.stack.run_files import supervisor_pid
 
     pid = supervisor_pid(second.home)
     assert pid is not None
