@@ -79,6 +79,18 @@ def locked(repository: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def unless_locked(repository: Path) -> Iterator[bool]:
+    """The same without waiting: whether the lock was free, and is held until the end of the block."""
+    with lock_file(repository).open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
 def lock_file(repository: Path) -> Path:
     """Locked while a change of the repository is made."""
     return repository.with_name(f"{repository.name}.lock")
