@@ -15,13 +15,13 @@ import pytest
 
 from genre_assets.demo.synthetic import write_sample_set
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.supervisor import state_file
+from genre_assets.stack.run_files import state_file
 from genre_assets_tests.receiver import Receiver, receiving
 from genre_assets_tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
 # Away from the defaults, so that a developer's own stack can stay up.
-PORT_OFFSET = 2100
+PORT_OFFSET = 210
 ALERT_PORT = 9250 + PORT_OFFSET
 COMMAND = str(Path(sys.executable).with_name("genre-assets"))
 

@@ -23,6 +23,7 @@ def alerts(
     from genre_assets.database import Database
     from genre_assets.serving import alert_channels, alert_listing
     from genre_assets.stack import notifier
+    from genre_assets.stack.own_stack import require_own
 
     settings = load_settings()
     database = Database(settings.database_url.get_secret_value())
@@ -33,6 +34,7 @@ def alerts(
     except GenreError as error:
         problems.append(str(error))
     try:
+        require_own(settings, "database_url")
         shown += alert_listing.from_database(database, resolved=everything, limit=limit)
     except GenreError as error:
         problems.append(str(error))

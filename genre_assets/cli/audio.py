@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from genre_assets.cli.base import console, plain, progress_bar
+from genre_assets.cli.base import console, plain, progress_bar, stack_settings
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
 
@@ -19,7 +19,7 @@ def ingest(folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders
     from genre_assets.audio.ingest import upload_folder
     from genre_assets.store import ObjectStore, s3_client
 
-    settings = load_settings()
+    settings = stack_settings("s3_endpoint_url")
     with progress_bar("uploading") as advance:
         report = upload_folder(folder, store=ObjectStore(s3_client(settings)), settings=settings, progress=advance)
     typer.echo(f"{report.uploaded} uploaded, {report.unchanged} unchanged, {report.skipped} skipped")

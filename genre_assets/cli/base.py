@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from genre_assets.settings import Settings, load_settings
 from genre_assets.text import visible
 
 NOTHING_SERVED = "nothing is served yet; build with: genre-assets run"
@@ -29,6 +30,15 @@ def say(text: object) -> None:
 def say_error(text: object) -> None:
     """What went wrong, on standard error."""
     console.print(Text.assemble(("error:", "red"), " ", plain(text)), soft_wrap=True)
+
+
+def stack_settings(*addresses: str) -> Settings:
+    """The settings, once it is certain whose services stand behind these addresses; see `own_stack`."""
+    from genre_assets.stack.own_stack import require_own
+
+    settings = load_settings()
+    require_own(settings, *addresses)
+    return settings
 
 
 @contextmanager

@@ -74,7 +74,7 @@ def _written(error: Exception) -> Path:
     text = "".join(traceback.format_exception(error))
     try:
         folder = load_settings().home / "logs"
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         return _private_file(folder / name, text)
     except (OSError, GenreError):
         return _private_file(Path(tempfile.mkdtemp(prefix="genre-assets-")) / name, text)

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genre_assets.cli.base import AsJson, Limit, plain, say
+from genre_assets.cli.base import AsJson, Limit, plain, say, stack_settings
 from genre_assets.settings import load_settings
 
 
@@ -20,7 +20,7 @@ def run(
     from genre_assets.orchestrate import launch_and_follow
 
     with _run_goes_on():
-        launch_and_follow(load_settings(), job, report=say)
+        launch_and_follow(stack_settings("dagster_url"), job, report=say)
 
 
 def promote(
@@ -32,7 +32,7 @@ def promote(
     from genre_assets.orchestrate import promote_route
 
     with _run_goes_on():
-        promote_route(load_settings(), route, reason=reason, pin=pin, report=say)
+        promote_route(stack_settings("dagster_url"), route, reason=reason, pin=pin, report=say)
 
 
 def history(limit: Limit = 50, as_json: AsJson = False) -> None:
@@ -40,7 +40,7 @@ def history(limit: Limit = 50, as_json: AsJson = False) -> None:
     from genre_assets import audit
     from genre_assets.database import Database
 
-    moves = audit.history(Database(load_settings().database_url.get_secret_value()), limit=limit)
+    moves = audit.history(Database(stack_settings("database_url").database_url.get_secret_value()), limit=limit)
     if as_json:
         rows = [{**vars(move), "at": move.at.isoformat()} for move in moves]
         typer.echo(json.dumps(rows, indent=1))
@@ -65,7 +65,7 @@ def rollback(
     from genre_assets.models.rollback import rollback as move
     from genre_assets.orchestrate import launch_and_follow
 
-    settings = load_settings()
+    settings = stack_settings("mlflow_database_url", "s3_endpoint_url", "database_url", "dagster_url")
     alias: Literal["champion", "fallback"] = "fallback" if fallback else "champion"
     registry = ModelRegistry.from_settings(settings)
     say(move(registry, version, alias=alias, actor="person", reason=reason))

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say, stack_settings
 from genre_assets.errors import BadInput, GenreError, TransientFailure
-from genre_assets.settings import Settings, load_settings
+from genre_assets.settings import Settings
 from genre_assets.text import visible
 
 Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
@@ -24,7 +24,7 @@ def predict(
     """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed."""
     from genre_assets.serving.client import GenreClient, collect_items
 
-    settings = load_settings()
+    settings = stack_settings("triton_grpc")
     failed = False
     items = collect_items(paths)
     _await_server(settings.triton_grpc, wait)
@@ -50,7 +50,7 @@ def review(
     from genre_assets.serving.review import candidates, take_labels, write_list
     from genre_assets.store import ObjectStore, s3_client
 
-    settings = load_settings()
+    settings = stack_settings("s3_endpoint_url") if take else stack_settings("s3_endpoint_url", "database_url")
     store = ObjectStore(s3_client(settings))
     if take:
         key, count = take_labels(table, store, settings)
@@ -72,7 +72,7 @@ def backfill(
     from genre_assets.serving.backfill import backfill as judge_again
     from genre_assets.store import ObjectStore, s3_client
 
-    settings = load_settings()
+    settings = stack_settings("s3_endpoint_url", "database_url")
     judge_again(
         Database(settings.database_url.get_secret_value()),
         ObjectStore(s3_client(settings)),

@@ -84,6 +84,7 @@ def _audio(settings: Settings, audio: Path | None, narrator: Narrator, told: Tol
     from genre_assets.demo.synthetic import write_sample_set
 
     folder = settings.home / "synthetic_audio"
+    folder.mkdir(exist_ok=True, mode=0o700)
     narrator.say("composing synthetic sample music, ten genres (made by rules: it says nothing about real music)")
     with Progress(console=narrator.console, transient=True) as bar:
         task = bar.add_task("composing", total=None)

@@ -154,6 +154,17 @@ class ModelRepository:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
+    @contextmanager
+    def unless_locked(self) -> Iterator[bool]:
+        """The same without waiting: whether the lock was free, and is held until the end of the block."""
+        with self._lock.open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
     def is_locked(self) -> bool:
         """Whether somebody is in the middle of a change."""
         try:

@@ -1,13 +1,9 @@
-"""The local stack as one thing: configure, up, down, status.
+"""The local stack as one thing: up, down, status.
 
-Its settings (secrets made at the first start, ports, and every `GENRE_*` variable that was set at `up`) are kept in
-`<home>/stack.env`, so that every later command and every service sees the same ones.
+Its settings are kept in `<home>/stack.env`; see `configuration.py`.
 """
 
-import fcntl
-import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -17,17 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from genre_assets.errors import BadInput, PermanentFailure
+from genre_assets.errors import PermanentFailure
 from genre_assets.serving.control import TritonControl
 from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.closed_folder import close_to_others
+from genre_assets.stack.configuration import configure
 from genre_assets.stack.graphql import DO_NOT_LOAD
 from genre_assets.stack.lights import ask_all
 from genre_assets.stack.log_files import append
-from genre_assets.stack.postgres import DATABASES, SUPERUSER
 from genre_assets.stack.processes import MARKER, kill, stopped_members, strays, wait_until_gone
+from genre_assets.stack.run_files import state_file, supervisor_pid, written_state
 from genre_assets.stack.service import Health, check_port_free
 from genre_assets.stack.services import services
-from genre_assets.stack.supervisor import lock_file, state_file
 
 Report = Callable[[str], None]
 STATUS_SECONDS = 1.5  # for the services' answers, with two seconds for the command
@@ -45,27 +42,6 @@ class Status:
     route: str | None
 
 
-def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) -> Settings:
-    """Write `<home>/stack.env` and return the settings that follow from it.
-
-    What the environment says wins, then `extra`, then what the file says already, then the defaults.
-    """
-    settings = load_settings(home)
-    file = settings.home / "stack.env"
-    kept = _read_env(file)
-    fields = {f"GENRE_{name.upper()}" for name in Settings.model_fields} - {"GENRE_HOME"}
-    given = {name: value for name, value in os.environ.items() if name in fields}
-    values = {**_secrets(), **_ports(settings.port_offset), **kept, **(extra or {}), **given}
-    values.update({name: value for name, value in _addresses(values, settings.host).items() if name not in given})
-    if values != kept:
-        settings.home.mkdir(parents=True, exist_ok=True)
-        unfinished = file.with_suffix(".new")
-        unfinished.touch(mode=0o600)
-        unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))
-        unfinished.replace(file)
-    return load_settings(settings.home)
-
-
 def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report: Report = print) -> Settings:
     """Start what is not up and wait until every service is healthy.
 
@@ -74,6 +50,7 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
     before = load_settings(home)
     was = (before.home / "stack.env").read_text() if (before.home / "stack.env").exists() else ""
     settings = configure(home, extra=extra)
+    close_to_others(settings.home)
     running = supervisor_pid(settings.home)
     if running and was != (settings.home / "stack.env").read_text():
         report("settings have changed: restarting the services")
@@ -107,23 +84,25 @@ def down(settings: Settings, *, report: Report = print) -> None:
 def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
     """Each service's own answer, or, where it takes too long, the supervisor's last one; else unknown.
 
-    Answers within `seconds` whatever hangs.
+    Only a service of this folder's supervisor is asked: another stack may listen on the same ports. Answers within
+    `seconds` whatever hangs.
     """
     known = services(settings)
     control = TritonControl(settings.triton_http, timeout=seconds)
-    questions: dict[str, Callable[[], Health]] = {service.name: service.health for service in known}
-    answers = ask_all({**questions, ROUTE: lambda: Health(True, control.route() or "")}, seconds)
     kept = supervisor_pid(settings.home) is not None
-    state = _state(settings.home).get("services", {}) if kept else {}
+    state = written_state(settings.home).get("services", {}) if kept else {}
+    running = [service for service in known if state.get(service.name, {}).get("pid")]
+    questions: dict[str, Callable[[], Health]] = {service.name: service.health for service in running}
+    if "triton" in questions:
+        questions[ROUTE] = lambda: Health(True, control.route() or "")
+    answers = ask_all(questions, seconds)
     found = {}
     for service in known:
         standing = state.get(service.name, {})
-        health = answers[service.name]
+        health = answers.get(service.name) or Health(False, _why_not_running(standing, kept=kept))
         if not health.known:
             health = _as_last_seen(standing, health.why)
         why = standing["why"] if standing.get("state") == "failed" else health.why
-        if not health.healthy and not kept:
-            why = f"{why}; no supervisor runs: genre-assets up"
         light = "healthy" if health.healthy else "unhealthy" if health.known else "unknown"
         entry: dict[str, Any] = {"healthy": health.healthy, "light": light, **service.addresses()}
         if why:
@@ -132,7 +111,14 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
         if standing.get("last_restart"):
             entry["last_restart"] = standing["last_restart"]
         found[service.name] = entry
-    return Status(found, (answers[ROUTE].why or None) if answers[ROUTE].healthy else None)
+    route = answers.get(ROUTE)
+    return Status(found, (route.why or None) if route and route.healthy else None)
+
+
+def _why_not_running(standing: dict[str, Any], *, kept: bool) -> str:
+    if not kept:
+        return "no supervisor runs: genre-assets up"
+    return f"{standing.get('state', 'not started')}: {standing.get('why') or 'it has no process yet'}"
 
 
 def _as_last_seen(standing: dict[str, Any], why: str) -> Health:
@@ -144,30 +130,6 @@ def _as_last_seen(standing: dict[str, Any], why: str) -> Health:
         return Health(False, standing.get("why") or "it does not answer in time", known=False)
     said = standing["why"] or why
     return Health(standing["state"] == "healthy", f"{said}; the supervisor saw it {standing['state']} {age:.0f} s ago")
-
-
-def supervisor_pid(home: Path) -> int | None:
-    """Process id of the supervisor that runs in `home`. Raises `BadInput` if the folder is another user's."""
-    try:
-        with lock_file(home).open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return None
-    except PermissionError as error:
-        raise BadInput(f"{home} belongs to another user ({error}); set GENRE_HOME to a folder of your own") from None
-    except BlockingIOError:
-        written = lock_file(home).read_text().strip()
-        # The first version wrote its process id into the state file only.
-        return int(written or _state(home).get("pid") or 0) or None
-    return None
-
-
-def _state(home: Path) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = json.loads(state_file(home).read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return state
 
 
 def _spawn_supervisor(settings: Settings) -> None:
@@ -194,7 +156,7 @@ def _wait_for_health(settings: Settings, report: Report, timeout: float = 240.0)
         gone_since = None if running else gone_since or time.monotonic()
         if gone_since is not None and time.monotonic() - gone_since > SUPERVISOR_SECONDS:
             raise PermanentFailure(f"the supervisor does not run:\n{_log_tail(settings, 'supervisor')}")
-        state = _state(settings.home)
+        state = written_state(settings.home)
         standings = state.get("services", {}) if running and state.get("pid") == running else {}
         for name, standing in standings.items():
             if standing["state"] != shown.get(name) and standing["state"] in {"healthy", "restarting", "failed"}:
@@ -225,49 +187,3 @@ def _remove_leftovers(settings: Settings) -> None:
     for service in services(settings):
         service.cleanup()
     shutil.rmtree(settings.home / "postgres.new", ignore_errors=True)
-
-
-def _read_env(file: Path) -> dict[str, str]:
-    """What the settings themselves read in the file."""
-    from dotenv import dotenv_values
-
-    return {name: value or "" for name, value in dotenv_values(file, encoding="utf-8").items()}
-
-
-def _env_line(name: str, value: str) -> str:
-    """One assignment, by python-dotenv's rules, that reads back as the same value whatever is in it."""
-    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    # It puts in variables between any quotes, and has no escape for them: an unset one with a default stands for "$".
-    return f"{name}='{quoted.replace('${', '${GENRE_DOLLAR_SIGN:-$}{')}'\n"
-
-
-def _secrets() -> dict[str, str]:
-    return {
-        "GENRE_S3_SECRET_KEY": secrets.token_urlsafe(24),
-        "GENRE_TRITON_ADMIN_TOKEN": secrets.token_urlsafe(24),
-        "GENRE_POSTGRES_PASSWORD": secrets.token_urlsafe(24),
-    }
-
-
-def _ports(offset: int) -> dict[str, str]:
-    fields = {name: field for name, field in Settings.model_fields.items() if name.endswith("_port")}
-    return {f"GENRE_{name.upper()}": str(field.default + offset) for name, field in fields.items()}
-
-
-def _addresses(values: dict[str, str], host: str) -> dict[str, str]:
-    """Addresses of the local services, from their ports."""
-    login = f"{SUPERUSER}:{values['GENRE_POSTGRES_PASSWORD']}@{host}:{values['GENRE_POSTGRES_PORT']}"
-    # Plain postgresql:// means psycopg 3 to SQLAlchemy 2.1.
-    urls = {name: f"postgresql+psycopg2://{login}/{name}" for name in DATABASES}
-    return {
-        "GENRE_S3_ENDPOINT_URL": f"http://{host}:{values['GENRE_S3_PORT']}",
-        "GENRE_DATABASE_URL": urls["genre"],
-        "GENRE_DAGSTER_DATABASE_URL": urls["dagster"],
-        "GENRE_OPTUNA_URL": urls["optuna"],
-        "GENRE_MLFLOW_DATABASE_URL": urls["mlflow"],
-        "GENRE_MLFLOW_URL": f"http://{host}:{values['GENRE_MLFLOW_PORT']}",
-        "GENRE_DAGSTER_URL": f"http://{host}:{values['GENRE_DAGSTER_PORT']}",
-        "GENRE_TRITON_HTTP": f"{host}:{values['GENRE_TRITON_HTTP_PORT']}",
-        "GENRE_TRITON_GRPC": f"{host}:{values['GENRE_TRITON_GRPC_PORT']}",
-        "GENRE_TRITON_METRICS": f"{host}:{values['GENRE_TRITON_METRICS_PORT']}",
-    }

@@ -14,7 +14,7 @@ LIMIT = 20 * 2**20  # bytes; with the copy, twice that for each service
 
 def append(log: Path) -> BufferedWriter:
     """Open a log to append to, readable by its owner only: it may hold what clients sent."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.fchmod(descriptor, 0o600)  # one that an earlier version made
     return os.fdopen(descriptor, "ab")

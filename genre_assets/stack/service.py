@@ -99,7 +99,7 @@ def check_port_free(host: str, port: int, setting: str) -> None:
         except OSError as error:
             raise BadInput(
                 f"port {port} on {host} cannot be used ({error.strerror}): another program has it. "
-                f"Set GENRE_{setting.upper()} to a free port, or GENRE_PORT_OFFSET to move all ports"
+                f"Set GENRE_{setting.upper()} to a free port, or GENRE_PORT_OFFSET to move all ports (a multiple of 10 up to 890)"
             ) from None
 
 

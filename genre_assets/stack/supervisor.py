@@ -16,10 +16,12 @@ from types import FrameType
 
 from genre_assets.serving import alert_channels
 from genre_assets.settings import load_settings
+from genre_assets.stack.closed_folder import OWNER_ONLY
 from genre_assets.stack.keeper import Keeper
 from genre_assets.stack.log_files import rotate
 from genre_assets.stack.notifier import Notifier
 from genre_assets.stack.processes import kill, strays
+from genre_assets.stack.run_files import lock_file, state_file
 from genre_assets.stack.service import Service
 from genre_assets.stack.services import services
 
@@ -72,18 +74,9 @@ class Supervisor:
             unfinished.replace(target)
 
 
-def state_file(home: Path) -> Path:
-    """Where the supervisor writes how each service stands; absent when no supervisor runs."""
-    return home / "run" / "state.json"
-
-
-def lock_file(home: Path) -> Path:
-    """Locked while a supervisor runs in `home`, and holds its process id."""
-    return home / "run" / "supervisor.lock"
-
-
 def main() -> None:
     """Take the lock, end strays of a killed predecessor, keep the services."""
+    os.umask(OWNER_ONLY)
     settings = load_settings()
     lock_file(settings.home).parent.mkdir(parents=True, exist_ok=True)
     with lock_file(settings.home).open("a") as lock:

@@ -15,7 +15,8 @@ from genre_assets.serving.protocol import ENSEMBLE
 from genre_assets.settings import Settings
 from genre_assets.stack import triton_binary
 from genre_assets.stack.service import Health, Service
-from genre_assets.stack.triton_leftovers import remove_orphans, remove_shared_memory
+from genre_assets.stack.triton_leftovers import remove_orphans, remove_shared_memory, shm_prefix
+from genre_assets.stack.triton_memory import Recycler
 from genre_assets.stack.triton_watchdog import Watchdog
 
 VERIFY_SECONDS = 15.0  # for a revived model to answer, on a busy machine; else the server is restarted
@@ -91,13 +92,15 @@ class Triton(Service):
         return Health(healthy=True)
 
     def tend(self, pid: int) -> None:
-        """Hide the token from other users; revive dead Python processes, and see that they answer."""
+        """Hide the token; revive dead Python processes, and see that they answer; replace those that hold much memory."""
         self._server = pid
         triton_binary.hide_token(pid, self.settings.triton_admin_token.get_secret_value())
         if self.repository.is_released:
             for model in self._watchdog.revive(pid):
                 self._unverified[model] = time.monotonic() + VERIFY_SECONDS
             self._verify(pid)
+            if not self._unverified:
+                self._recycler.look(pid)
 
     def tend_stopped(self, leader: int, pids: list[int]) -> bool:
         """A stopped server is restarted whole; once it is up, the watchdog ends and revives stopped Python processes."""
@@ -129,8 +132,16 @@ class Triton(Service):
 
     @cached_property
     def _watchdog(self) -> Watchdog:
+        return Watchdog(self.settings.repository, self._loading)
+
+    @cached_property
+    def _recycler(self) -> Recycler:
+        return Recycler(self.settings.repository, self._loading, shm_prefix(self.settings.triton_http_port))
+
+    @property
+    def _loading(self) -> TritonControl:
         token = self.settings.triton_admin_token.get_secret_value()
-        return Watchdog(self.settings.repository, TritonControl(self.control.url, token, timeout=LOAD_SECONDS))
+        return TritonControl(self.control.url, token, timeout=LOAD_SECONDS)
 
 
 @cache

@@ -85,6 +85,7 @@ def command(repository: Path, backends: Path, listen: Listen, *, token: str, loa
         f"--metrics-address={listen.host}", f"--metrics-port={listen.metrics}",
         "--allow-sagemaker=false", "--allow-vertex-ai=false",
         "--model-control-mode=explicit", *[f"--load-model={model}" for model in load],
+        "--grpc-infer-allocation-pool-size=0",  # it would keep the largest messages that it had
         "--disable-auto-complete-config", "--strict-readiness=false", "--exit-on-error=false",
         f"--exit-timeout-secs={EXIT_SECONDS}",
         "--allow-gpu-metrics=false", "--pinned-memory-pool-byte-size=0", "--log-format=ISO8601",
@@ -95,8 +96,13 @@ def command(repository: Path, backends: Path, listen: Listen, *, token: str, loa
 
 
 def environment() -> dict[str, str]:
-    """Variables of the server: its libraries, and one thread for each numeric library in each model process."""
-    return {"LD_LIBRARY_PATH": str(libraries()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    """Variables of the server: its libraries, one thread for each numeric library in each model process, memory."""
+    return {
+        "LD_LIBRARY_PATH": str(libraries()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        # Messages come in pieces of 64 KB. From here on each piece is given back to the system when it is freed; in the
+        # allocator's own pools one small piece that lives holds up to 64 MB.
+        "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072",
+    }  # fmt: skip
 
 
 def hide_token(pid: int, token: str) -> bool:

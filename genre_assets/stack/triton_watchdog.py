@@ -60,9 +60,7 @@ class Watchdog:
         revived = []
         for model in sorted(lost):
             try:
-                for file in (self.repository / model).glob("[0-9]*/model.py"):
-                    file.touch()
-                self.control.load(model)
+                load_anew(self.repository, self.control, model)
             except (GenreError, OSError) as error:
                 since = self._failing.setdefault(model, time.monotonic())
                 if time.monotonic() - since >= GIVE_UP_SECONDS:
@@ -122,6 +120,13 @@ class Watchdog:
             elif pid in self._models:
                 alive.add(pid)
         return alive, dead, nameless
+
+
+def load_anew(repository: Path, control: TritonControl, model: str) -> None:
+    """Give a model new stubs: it is loaded again only where a file of its version has changed."""
+    for file in (repository / model).glob("[0-9]*/model.py"):
+        file.touch()
+    control.load(model)
 
 
 def _kill(pid: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.processes import strays
 from genre_assets.stack.service import Service
 from genre_assets_tests.live import COMMAND, PORT_OFFSET, Stack, environment, logs
+from genre_assets_tests.other_user import readable_by_others
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 SECOND = PORT_OFFSET + 300
@@ -54,6 +56,12 @@ def test_predicting_before_anything_is_served_says_so(second: Settings, tmp_path
     assert "nothing is served yet; build with: genre-assets run" in done.stderr.replace("\n", " "), done.stderr
 
 
+def test_no_other_user_can_read_what_the_stack_keeps(second: Settings) -> None:
+    assert readable_by_others(second.home) == []
+    shared = list(Path("/dev/shm").glob(f"genre_{second.triton_http_port}_*"))
+    assert [path for path in (*second.home.rglob("*"), *shared) if _is_open(path)] == []
+
+
 def test_a_taken_port_stops_the_start_with_the_setting_to_change(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -70,7 +78,7 @@ def test_a_taken_port_stops_the_start_with_the_setting_to_change(tmp_path: Path)
 
 
 def test_a_killed_supervisor_leaves_a_stack_that_comes_up_again(second: Settings) -> None:
-    from genre_assets.stack.local import supervisor_pid
+    from genre_assets.stack.run_files import supervisor_pid
 
     pid = supervisor_pid(second.home)
     assert pid is not None
@@ -93,6 +101,11 @@ def test_down_leaves_no_process_no_port_and_no_shared_memory(second: Settings, s
             socket.create_connection(("127.0.0.1", port), timeout=2)
     assert not list(Path("/dev/shm").glob(f"*{second.triton_http_port}*"))
     assert stack.json("status", "--json")["route"] == "champion"  # the first stack did not notice
+
+
+def _is_open(path: Path) -> bool:
+    mode = path.lstat().st_mode
+    return stat.S_ISREG(mode) and bool(mode & 0o077)
 
 
 def _arguments(process: psutil.Process) -> list[str]:

@@ -12,7 +12,7 @@ from tritonclient.utils import InferenceServerException
 
 from genre_assets.serving.protocol import PYTHON_MODELS
 from genre_assets.stack.processes import children
-from genre_assets.stack.supervisor import state_file
+from genre_assets.stack.run_files import state_file
 from genre_assets.stack.triton_watchdog import model_of
 from genre_assets_tests.faults.test_killed_services import all_healthy, ask
 from genre_assets_tests.live import Stack

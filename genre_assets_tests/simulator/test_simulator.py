@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from genre_assets.serving import promotion, reconciliation
+from genre_assets import audit
+from genre_assets.serving import reconciliation
 from genre_assets_tests.simulator.invariants import ALWAYS, IN_THE_END
 from genre_assets_tests.simulator.schedule import Violated, simulator
 
@@ -48,7 +49,7 @@ def found_within(schedules: int) -> str:
 @pytest.mark.parametrize(
     ("where", "name", "broken", "finds"),
     [
-        (promotion.audit, "record", lambda *_, **__: None, "every_booked_move_is_audited_once"),
+        (audit, "record", lambda *_, **__: None, "every_booked_move_is_audited_once"),
         (reconciliation, "difference", lambda _: None, "books_files_and_server_agree"),
     ],
 )

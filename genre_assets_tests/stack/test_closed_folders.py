@@ -7,6 +7,7 @@ import os
 import pwd
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -16,8 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from genre_assets.stack.closed_folder import close_to_others
 from genre_assets.stack.postgres import binaries
+from genre_assets_tests import live
 from genre_assets_tests.conftest import free_port
+from genre_assets_tests.other_user import readable_by_others
 from genre_assets_tests.waiting import until
 
 SERVER = """
@@ -64,10 +68,12 @@ def _link(source: str, target: str) -> None:
         shutil.copy2(source, target)
 
 
-def start(closed: Path, python: str = sys.executable, prefix: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
+def start(
+    closed: Path, python: str = sys.executable, prefix: tuple[str, ...] = (), **variables: str
+) -> "subprocess.Popen[str]":
     checkout = Path(__file__).resolve().parents[2]
     packages = next(path for path in sys.path if path.endswith("site-packages"))
-    environment = {**os.environ, "PYTHONPATH": f"{closed / 'site'}:{checkout}:{packages}"}
+    environment = {**os.environ, "PYTHONPATH": f"{closed / 'site'}:{checkout}:{packages}", **variables}
     command = [*prefix, python, "-c", SERVER, str(closed / "home"), str(free_port()), str(closed)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment, cwd="/")
 
@@ -116,6 +122,44 @@ def test_as_root_in_a_closed_folder_of_somebody_else(closed: Path) -> None:
     assert (state, rows) == ("healthy", 1)
     assert capabilities(process.pid) == {"0" * 16}
     stop(server, process)
+
+
+@as_root
+def test_a_server_that_runs_as_nobody_passes_through_a_state_folder_that_is_closed(closed: Path) -> None:
+    """As in a container without user namespaces."""
+    closed.chmod(0o711)
+    home, tools = closed / "home", closed / "tools"
+    home.mkdir(mode=0o755)
+    close_to_others(home)
+    tools.mkdir()
+    for tool in ("setpriv", "sh"):
+        (tools / tool).symlink_to(Path(str(shutil.which(tool))).resolve())
+    server = start(closed, PATH=str(tools))
+    state, process, rows = answer(server)
+    assert (state, rows, process.username()) == ("healthy", 1, "nobody")
+    assert stat.S_IMODE(home.stat().st_mode) == 0o711
+    stop(server, process)
+
+
+def test_up_closes_the_state_folder_of_an_earlier_version(tmp_path: Path) -> None:
+    """It stops at a taken port: that is after it has looked at the folder, and without a whole stack."""
+    home = tmp_path / "home"
+    for name in ("s3/genre-raw/rock/a.wav", "triton/repository/model.onnx", "logs/triton.log", "dagster/dagster.yaml"):
+        (home / name).parent.mkdir(parents=True)
+        (home / name).write_text("x")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("x")
+    (home / "s3" / "link").symlink_to(elsewhere)
+    os.link(elsewhere, home / "s3" / "second-name")
+    assert len(readable_by_others(home)) > 10
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        outside = {**live.environment(home), "GENRE_DAGSTER_PORT": str(taken.getsockname()[1])}
+        done = subprocess.run([live.COMMAND, "up"], capture_output=True, text=True, env=outside, timeout=60)
+    assert "cannot be used" in done.stderr
+    assert readable_by_others(home) == []
+    assert stat.S_IMODE((home / "s3" / "genre-raw" / "rock" / "a.wav").stat().st_mode) == 0o600
+    assert stat.S_IMODE(home.stat().st_mode) == 0o711
+    assert stat.S_IMODE(elsewhere.stat().st_mode) == 0o644  # not the stack's
 
 
 @as_root

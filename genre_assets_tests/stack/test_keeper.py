@@ -16,8 +16,9 @@ from genre_assets.errors import BadInput
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.keeper import STARTS_BEFORE_GIVING_UP, Keeper
 from genre_assets.stack.processes import MARKER, kill, strays
+from genre_assets.stack.run_files import state_file
 from genre_assets.stack.service import Health, Service, check_port_free
-from genre_assets.stack.supervisor import Supervisor, state_file
+from genre_assets.stack.supervisor import Supervisor
 from genre_assets_tests.conftest import free_port
 from genre_assets_tests.waiting import until
 

@@ -1,5 +1,7 @@
 """Lights: a question that hangs or breaks is an answer too, and a status is there in time."""
 
+import fcntl
+import json
 import os
 import signal
 import socket
@@ -203,7 +205,8 @@ def test_a_service_that_is_restarted_again_and_again_is_told(tmp_path: Path) -> 
 
 def test_status_answers_in_time_though_everything_hangs(tmp_path: Path) -> None:
     """Every port takes connections, and none ever answers."""
-    from genre_assets.stack.local import configure
+    from genre_assets.stack.configuration import configure
+    from genre_assets.stack.run_files import lock_file, state_file
     from genre_assets.stack.services import services
     from genre_assets_tests.conftest import free_port
     from genre_assets_tests.live import COMMAND
@@ -216,11 +219,18 @@ def test_status_answers_in_time_though_everything_hangs(tmp_path: Path) -> None:
     listeners = [
         socket.create_server(("127.0.0.1", port)) for service in services(configured) for port in service.ports.values()
     ]
+    lock_file(home).parent.mkdir()
+    standing = {"state": "healthy", "why": "", "pid": os.getpid(), "restarts": 0}
+    state = {"pid": os.getpid(), "services": {service.name: standing for service in services(configured)}}
+    state_file(home).write_text(json.dumps(state))
+    lock = lock_file(home).open("w")
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as a supervisor does
     environment = {**os.environ, "GENRE_HOME": str(home)}
     subprocess.run([COMMAND, "status"], capture_output=True, env=environment, timeout=60)  # the disk's cache is warm
     began = time.monotonic()
     done = subprocess.run([COMMAND, "status"], capture_output=True, text=True, env=environment, timeout=60)
     seconds = time.monotonic() - began
+    lock.close()
     for listener in listeners:
         listener.close()
     assert done.returncode == 1
@@ -231,10 +241,8 @@ def test_status_answers_in_time_though_everything_hangs(tmp_path: Path) -> None:
 
 def test_up_believes_no_state_of_a_supervisor_that_is_gone(tmp_path: Path) -> None:
     """The old state file says healthy; `up` must start a supervisor and wait for what it says."""
-    import json
-
-    from genre_assets.stack.local import configure, supervisor_pid
-    from genre_assets.stack.supervisor import lock_file, state_file
+    from genre_assets.stack.configuration import configure
+    from genre_assets.stack.run_files import lock_file, state_file, supervisor_pid
 
     configure(tmp_path)
     lock_file(tmp_path).parent.mkdir(exist_ok=True)
@@ -243,7 +251,7 @@ def test_up_believes_no_state_of_a_supervisor_that_is_gone(tmp_path: Path) -> No
         json.dumps({"pid": os.getpid(), "services": {"s3": {"state": "healthy", "why": ""}}})
     )
     assert supervisor_pid(tmp_path) is None
-    program = "import sys; from genre_assets.stack import local; print(local.supervisor_pid(__import__('pathlib').Path(sys.argv[1])))"
+    program = "import sys; from genre_assets.stack import run_files; print(run_files.supervisor_pid(__import__('pathlib').Path(sys.argv[1])))"
     held = "import fcntl, sys, time\nf = open(sys.argv[1], 'a'); fcntl.flock(f, fcntl.LOCK_EX); f.truncate(0); f.write('77'); f.flush(); print('held', flush=True); time.sleep(60)"
     holder = subprocess.Popen([sys.executable, "-c", held, str(lock_file(tmp_path))], stdout=subprocess.PIPE, text=True)
     try:

@@ -1,5 +1,6 @@
 """The real PostgreSQL and S3 under the keeper."""
 
+import socket
 import stat
 import subprocess
 from pathlib import Path
@@ -8,8 +9,9 @@ import psycopg2
 import pytest
 
 from genre_assets.database import Database
+from genre_assets.errors import BadInput
 from genre_assets.settings import load_settings
-from genre_assets.stack.local import configure
+from genre_assets.stack.configuration import OFFSET_END, OFFSET_STEP, configure, ports_for
 from genre_assets.stack.postgres import DATABASES, Postgres
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.conftest import free_port, running
@@ -77,6 +79,65 @@ def test_a_port_offset_moves_every_port_and_every_address(tmp_path: Path, monkey
     assert moved.dagster_url.endswith(str(moved.dagster_port))
     assert moved.triton_grpc.endswith(str(moved.triton_grpc_port))
     assert str(moved.postgres_port) in moved.database_url.get_secret_value()
+
+
+def test_a_port_offset_or_port_that_is_given_later_wins_over_what_the_first_up_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = configure(tmp_path)
+    monkeypatch.setenv("GENRE_PORT_OFFSET", "20")
+    monkeypatch.setenv("GENRE_MLFLOW_PORT", "7777")
+    moved = configure(tmp_path)
+    assert (moved.dagster_port, moved.mlflow_port) == (first.dagster_port + 20, 7777)
+    assert (moved.dagster_url, moved.mlflow_url) == ("http://127.0.0.1:3320", "http://127.0.0.1:7777")
+    monkeypatch.delenv("GENRE_PORT_OFFSET")
+    monkeypatch.delenv("GENRE_MLFLOW_PORT")
+    assert configure(tmp_path) == moved
+
+
+def test_no_two_allowed_offsets_share_a_port() -> None:
+    taken: dict[str, int] = {}
+    for offset in range(0, OFFSET_END, OFFSET_STEP):
+        for port in ports_for(offset).values():
+            assert taken.setdefault(port, offset) == offset
+
+
+@pytest.mark.parametrize("offset", ["1000", "2100", "15", "900"])
+def test_an_offset_by_which_two_stacks_could_share_a_port_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offset: str
+) -> None:
+    monkeypatch.setenv("GENRE_PORT_OFFSET", offset)
+    with pytest.raises(BadInput, match=f"GENRE_PORT_OFFSET={offset}: it must be a multiple of 10 from 0 to 890"):
+        configure(tmp_path)
+    assert not (tmp_path / "stack.env").exists()
+
+
+def test_a_folder_with_an_offset_of_an_earlier_version_stays_within_reach(tmp_path: Path) -> None:
+    (tmp_path / "stack.env").write_text("GENRE_PORT_OFFSET='2100'\nGENRE_DAGSTER_PORT='5400'\n")
+    assert configure(tmp_path).dagster_port == 5400
+
+
+def test_two_services_on_one_port_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENRE_MLFLOW_PORT", "3300")
+    with pytest.raises(BadInput, match="GENRE_MLFLOW_PORT and GENRE_DAGSTER_PORT are both 3300"):
+        configure(tmp_path)
+
+
+def test_the_advice_that_a_taken_port_is_answered_with_helps(tmp_path: Path) -> None:
+    """The first `up` remembers its ports before it finds one of them taken; the second is told to move."""
+    from genre_assets_tests.live import COMMAND, environment
+
+    taken = {offset: 9300 + offset for offset in (870, 880)}
+    listeners = [socket.create_server(("127.0.0.1", port)) for port in taken.values()]
+    try:
+        for offset, port in taken.items():
+            outside = {**environment(tmp_path), "GENRE_PORT_OFFSET": str(offset)}
+            done = subprocess.run([COMMAND, "up"], capture_output=True, text=True, env=outside, timeout=60)
+            assert done.returncode == 1
+            assert f"port {port} on 127.0.0.1" in done.stderr
+    finally:
+        for listener in listeners:
+            listener.close()
 
 
 def test_what_was_set_when_the_stack_came_up_holds_for_later_commands(

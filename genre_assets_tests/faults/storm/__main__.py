@@ -65,7 +65,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=240, help="make no more faults after so long")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the workload")
     parser.add_argument("--home", type=Path, help="folder of the stack and its audio, kept; default: a temporary one")
-    parser.add_argument("--port-offset", type=int, default=3100, help="GENRE_PORT_OFFSET of the stack")
+    parser.add_argument("--port-offset", type=int, default=710, help="GENRE_PORT_OFFSET of the stack")
     parser.add_argument(
         "--output", type=Path, default=ROOT / "docs" / "reliability_faults", help="writes this with .json and .md"
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from genre_assets.stack.supervisor import state_file
+from genre_assets.stack.run_files import state_file
 from genre_assets.stack.triton_watchdog import model_of
 
 COMMAND = "command"

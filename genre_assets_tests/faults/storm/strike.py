@@ -11,7 +11,7 @@ from typing import Any
 
 from genre_assets.errors import GenreError
 from genre_assets.settings import Settings
-from genre_assets.stack.supervisor import state_file
+from genre_assets.stack.run_files import state_file
 from genre_assets_tests.faults.storm import invariants
 from genre_assets_tests.faults.storm.kinds import COMMAND, Fault, choose
 from genre_assets_tests.faults.storm.report import Outcome, Result
