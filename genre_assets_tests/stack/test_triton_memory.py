@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from genre_assets.serving.routing import locked
 
 from genre_assets.errors import PermanentFailure
+from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.control import TritonControl
 from genre_assets.stack.triton_leftovers import SHARED_MEMORY
 from genre_assets.stack.triton_memory import LONGEST_PAUSE, PAUSE_SECONDS, QUIET_SECONDS, Recycler
@@ -116,7 +116,7 @@ def test_after_a_lean_while_a_large_request_is_a_rare_one_again(recycler: Recycl
 
 def test_nothing_is_replaced_while_a_release_is_taken_in(recycler: Recycler, stub: Stub, repository: Path) -> None:
     stub.grow(64)
-    with locked(repository):
+    with ModelRepository(repository).locked():
         assert recycled(recycler, stub, range(30)) == []
     assert recycled(recycler, stub, range(30, 33)) != []
 
