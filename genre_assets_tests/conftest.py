@@ -25,6 +25,11 @@ pytest_plugins = ["genre_assets_tests.serving.live_stack"]
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of the whole stack come last: once it runs, it takes a good part of a core from all others."""
+    items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+
+
 def free_port() -> int:
     """A port that nobody listens on now."""
     with socket.socket() as probe:

@@ -219,7 +219,8 @@ def test_ctrl_c_in_a_terminal_is_one_line_and_130(folder: Path) -> None:
         os.link(first, first.with_name(f"{number}.wav"))
     ours, theirs = pty.openpty()
     program = (
-        f"import os, sys; os.setsid(); os.close(os.open(os.ttyname(2), os.O_RDWR)); os.execv({COMMAND!r}, sys.argv[1:])"
+        "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.setsid(); "  # of a job in the background
+        f"os.close(os.open(os.ttyname(2), os.O_RDWR)); os.execv({COMMAND!r}, sys.argv[1:])"
     )
     with (folder / "out").open("wb") as out:
         process = subprocess.Popen(
