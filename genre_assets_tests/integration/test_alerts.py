@@ -74,6 +74,8 @@ def test_two_daemons_and_a_restart_make_exactly_two_moves(stack: Stack, database
         return [(m["kind"], m["body"]) for m in stack.alerts.got[told:] if m["key"] == "route"]
 
     def said() -> bool:
-        return [kind for kind, _ in news() if kind != "repeated"] == OPENED_THEN_RESOLVED
+        kinds = [kind for kind, _ in news() if kind != "repeated"]
+        # The news that an earlier alert is over may have been on its way when this test began.
+        return kinds.count("opened") == 1 and kinds[-2:] == OPENED_THEN_RESOLVED
 
     until(said, lambda: f"one alert about the route, opened and resolved; told: {news()}", 60)
