@@ -121,8 +121,8 @@ class Alerts:
                 self._queue(cursor, cursor.fetchone(), "opened", now)
                 return "opened"
             cursor.execute(
-                """UPDATE alerts SET seen = seen + 1, seen_at = %s, body = %s, links = %s, severity = %s, occasion = %s
-                WHERE id = %s RETURNING *""",
+                """UPDATE alerts SET seen = seen + 1, seen_at = %s, body = %s, links = %s, severity = %s,
+                occasion = coalesce(%s, occasion) WHERE id = %s RETURNING *""",
                 (now, body, json.dumps(dict(links or {})), severity, occasion, row["id"]),
             )
             row = cursor.fetchone()

@@ -128,8 +128,6 @@ def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config
         "runConfigData": run_config or {},
         "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]},
     }
-    # A question first, which may be asked again: after a restart of the database the first request is answered with 500.
-    query(url, "{instance {daemonHealth {allDaemonStatuses {daemonType}}}}")
     answer = query(url, text, {"params": params})["launchPipelineExecution"]
     if answer["__typename"] != "LaunchRunSuccess":
         raise PermanentFailure(
