@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKED := pyproject.toml uv.lock scripts/bootstrap.py
 
-.PHONY: help setup dev demo up down check test test-faults test-simulator bench screenshots clean
+.PHONY: help setup dev demo up down check test coverage test-faults test-hostile test-simulator bench screenshots clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -23,15 +23,21 @@ up: setup ## start the local services
 down: setup ## stop them, leaving nothing but the data
 	@$(BIN)/genre-assets down
 
-check: dev ## lint, types, Dagster definitions
+check: dev ## lint, types, dependencies, floors, Dagster definitions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/deptry .
+	$(BIN)/lint-imports
 	DAGSTER_HOME=$$(mktemp -d) $(BIN)/dagster definitions validate -m genre_assets.definitions --log-level error
 test: dev ## the whole suite, with the real services
 	$(BIN)/pytest $(PYTEST_ARGS)
+coverage: dev ## how much of the package the tests without a running stack execute, against the floor in pyproject.toml
+	$(BIN)/pytest -m "not stack and not browser" --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
 test-faults: dev ## random faults on a running stack under load; KILLS=300 MINUTES=240 SEED=1
 	$(BIN)/python -m genre_assets_tests.faults.storm --kills $(or $(KILLS),300) --minutes $(or $(MINUTES),240) --seed $(or $(SEED),1)
+test-hostile: dev ## mutated files and malformed requests through a real server; ITEMS=20000 SEED=1
+	$(BIN)/python -m genre_assets_tests.faults.hostile --items $(or $(ITEMS),20000) --seed $(or $(SEED),1)
 test-simulator: dev ## the control loop under SCHEDULES=100000 random schedules, from SEED=1
 	$(BIN)/python -m genre_assets_tests.simulator --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1)
 bench: dev ## measure everything that the docs claim

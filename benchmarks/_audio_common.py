@@ -24,7 +24,7 @@ def clips() -> list[Path]:
 def row(name: str, value: float, unit: str, module: str, *, bar: str = "", holds: bool = True) -> dict[str, Any]:
     """One result. `bar` is what was promised, empty where nothing was."""
     command = f"python -m benchmarks.run {module.rpartition('.')[2]}"
-    return {"name": name, "value": round(value, 4), "unit": unit, "bar": bar, "holds": holds, "command": command}
+    return {"name": name, "value": float(f"{value:.6g}"), "unit": unit, "bar": bar, "holds": holds, "command": command}
 
 
 def at_least(name: str, value: float, bar: float, unit: str, module: str) -> dict[str, Any]:

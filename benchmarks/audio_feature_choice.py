@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt
 
 from benchmarks._audio_common import clips, row
-from genre_assets.audio import default_set, segments
-from genre_assets.audio.decode import Clip, decode
+from genre_assets.audio.decoding import segments
+from genre_assets.audio.decoding.decode import Clip, decode
+from genre_assets.audio.dsp.filters import Floats
 from genre_assets.audio.extract import FEATURE_SETS, extract
-from genre_assets.audio.filters import Floats
+from genre_assets.audio.feature_sets import default
 
 REPEATS = 10
 FOLDS = 4
@@ -89,7 +90,7 @@ def fold_accuracies(train: Table, test: Table, labels: NDArray[np.str_]) -> NDAr
 
 
 def _positions(prefixes: Sequence[str]) -> list[int]:
-    return [i for i, name in enumerate(default_set.COLUMNS) if name.startswith(tuple(prefixes))]
+    return [i for i, name in enumerate(default.COLUMNS) if name.startswith(tuple(prefixes))]
 
 
 def run() -> list[dict[str, object]]:
@@ -112,7 +113,7 @@ def run() -> list[dict[str, object]]:
             rows.append(row(f"accuracy, {feature_set}, {name}", accuracy, "share", __name__))
     for part, prefixes in PARTS.items():
         mine = _positions(prefixes)
-        others = [i for i in range(len(default_set.COLUMNS)) if i not in mine]
+        others = [i for i in range(len(default.COLUMNS)) if i not in mine]
         alone = fold_accuracies(tables["default"][..., mine], tables["default"][..., mine], labels)
         without = fold_accuracies(tables["default"][..., others], tables["default"][..., others], labels)
         rows.append(row(f"default, only {part} ({len(mine)})", float(alone.mean()), "share", __name__))

@@ -14,11 +14,11 @@ import numpy as np
 import soundfile
 
 from benchmarks._audio_common import at_least, at_most, clips, row
-from genre_assets.audio import decode_wav, sandbox, sandbox_worker
-from genre_assets.audio.decode import decode
+from genre_assets.audio.decoding import sandbox, sandbox_worker, wav
+from genre_assets.audio.decoding.decode import decode
+from genre_assets.audio.decoding.stream import Window
+from genre_assets.audio.dsp.filters import Floats
 from genre_assets.audio.extract import extract
-from genre_assets.audio.filters import Floats
-from genre_assets.audio.stream import Window
 
 WINDOW = Window(30.0, "start")
 CLIPS, REPEATS = 6, 7
@@ -88,7 +88,7 @@ def run() -> list[dict[str, Any]]:
         data = path.read_bytes()
         found = _medians(
             {
-                "ours": lambda data=data: decode_wav.read(io.BytesIO(data), WINDOW, len(data)),  # type: ignore[misc]
+                "ours": lambda data=data: wav.read(io.BytesIO(data), WINDOW, len(data)),  # type: ignore[misc]
                 "libsndfile": lambda data=data: _by_libsndfile(data),  # type: ignore[misc]
             }
         )

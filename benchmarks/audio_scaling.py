@@ -1,6 +1,6 @@
 """How the time of an ingest grows with the number of clips, over a real S3 endpoint; and what one more clip costs then.
 
-GENRE_BENCH_CLIPS="100 1000 10000" sets the sizes. Clips are spliced from the shared ones, so that no two are the same
+GENRE_BENCH_CLIPS="50 500" sets other sizes. Clips are spliced from the shared ones, so that no two are the same
 recording; the sensor's work is measured on 100,000 small objects.
 """
 
@@ -20,14 +20,14 @@ import numpy as np
 import soundfile
 
 from benchmarks._audio_common import at_most, clips, row
-from genre_assets.audio import inventory, listing
-from genre_assets.audio.decode import decode
-from genre_assets.audio.refresh import refresh
+from genre_assets.audio.decoding.decode import decode
+from genre_assets.audio.tables import inventory, listing
+from genre_assets.audio.tables.refresh import refresh
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings, load_settings
 from genre_assets.store import ObjectStore, s3_client
 
-SIZES = tuple(int(size) for size in os.environ.get("GENRE_BENCH_CLIPS", "50 500").split())
+SIZES = tuple(int(size) for size in os.environ.get("GENRE_BENCH_CLIPS", "100 1000 10000").split())
 SECONDS = 12
 KEYS = int(os.environ.get("GENRE_BENCH_KEYS", "100000"))
 

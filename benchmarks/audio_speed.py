@@ -20,10 +20,11 @@ import scipy.fft
 import soundfile
 
 from benchmarks._audio_common import at_least, at_most, clips, interleaved, median_ratio, row
-from genre_assets.audio import equality, filters, kernel
-from genre_assets.audio.decode import decode
+from genre_assets.audio.decoding.decode import decode
+from genre_assets.audio.dsp import filters, kernel
 from genre_assets.audio.extract import extract
-from genre_assets.audio.workers import ONE_THREAD
+from genre_assets.audio.feature_sets import equality
+from genre_assets.audio.workers.pool import ONE_THREAD
 
 REFERENCE_CLIPS = 5
 OUR_CLIPS = 20

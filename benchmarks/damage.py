@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 
 from benchmarks.drifttools import Floats
-from genre_assets.audio.decode import decode
+from genre_assets.audio.decoding.decode import decode
 
 Perturbation = Callable[[Floats, int, np.random.Generator], Floats]
 

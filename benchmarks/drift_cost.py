@@ -14,12 +14,12 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from benchmarks.drifttools import columns, figure, split, table
-from benchmarks.run import Result
+from benchmarks.figures import Result
 from genre_assets.serving.drift import null, reference
 from genre_assets.serving.drift.verdict import feature_drift
-from genre_assets_tests.serving.drift_data import reference_frame
+from genre_assets_tests.serving.drift.data import reference_frame
 
-COMMAND = "python -m benchmarks.drift_cost"
+COMMAND = "python -m benchmarks.run drift_cost"
 ITEMS = 128
 REPEATS = 10
 EVIDENTLY_WINDOWS = 30

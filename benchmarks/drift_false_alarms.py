@@ -7,11 +7,11 @@ that neither the reference nor the windows are few. Run: python -m benchmarks.dr
 import numpy as np
 
 from benchmarks.drifttools import Split, figure, split
-from benchmarks.run import Result
+from benchmarks.figures import Result
 from genre_assets.genres import GENRES
 from genre_assets.serving.drift.verdict import feature_drift
 
-COMMAND = "python -m benchmarks.drift_false_alarms"
+COMMAND = "python -m benchmarks.run drift_false_alarms"
 RATE = 0.01
 BAR = 0.015
 SPLITS = 60

@@ -13,14 +13,14 @@ import pandas as pd
 
 from benchmarks.damage import PERTURBATIONS, Perturbation
 from benchmarks.drifttools import SHARED, Floats, as_reference, columns, figure, split, table
-from benchmarks.run import Result
-from genre_assets.audio.decode import decode
+from benchmarks.figures import Result
+from genre_assets.audio.decoding.decode import decode
 from genre_assets.audio.extract import FEATURE_SETS, extract
 from genre_assets.genres import GENRES
 from genre_assets.serving.drift import null, reference
 from genre_assets.serving.drift.verdict import feature_drift
 
-COMMAND = "python -m benchmarks.drift_power"
+COMMAND = "python -m benchmarks.run drift_power"
 RATE = 0.01
 SIZES = (16, 32, 64)
 SPLITS, WINDOWS = 10, 10

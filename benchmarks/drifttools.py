@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from benchmarks.run import Result
+from benchmarks.figures import Result
 from genre_assets.genres import GENRES
 from genre_assets.serving.drift import null, reference
 from genre_assets.serving.drift.null import Baseline

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
-from genre_assets.models import evaluate, tune
-from genre_assets.models.families import FAMILIES
-from genre_assets.models.fit import fit_temperature, songs_of
-from genre_assets.models.graph import temper
-from genre_assets.models.training import Part
+from genre_assets.models.data.training import Part
+from genre_assets.models.families.catalogue import FAMILIES
+from genre_assets.models.onnx.graph import temper
+from genre_assets.models.tuning import evaluate, tune
+from genre_assets.models.tuning.fit import fit_temperature, songs_of
 
 TABLES = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan_features"
 VOTE = "vote"
@@ -25,7 +25,7 @@ Answers = Callable[[NDArray[np.float32]], NDArray[np.float64]]
 
 @dataclass(frozen=True)
 class Model:
-    """A tuned, refitted and calibrated model, its cross-validated G-mean, and what its study cost in seconds."""
+    """A tuned, refitted and calibrated model, its cross-validated objective, and what its study cost in seconds."""
 
     cross_validation: float
     answers: Answers
@@ -48,7 +48,7 @@ def labels_of(genres: pd.Series) -> NDArray[np.int64]:
 
 
 def tuned_models(rows: Part, trials: Mapping[str, int], *, storage_url: str, name: str) -> dict[str, Model]:
-    """Every family, tuned by grouped cross-validation of these rows alone, and their vote."""
+    """Every family, tuned by grouped cross-validation of these rows alone, and their vote, calibrated as it is released."""
     made: dict[str, Model] = {}
     for family in FAMILIES.values():
         cpu, wall = time.process_time(), time.perf_counter()
@@ -62,9 +62,7 @@ def tuned_models(rows: Part, trials: Mapping[str, int], *, storage_url: str, nam
         )
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         raw = tune.out_of_fold(family, found.params, rows, SEED)
-        temperature = fit_temperature(raw, rows)
-        fitted = family.fit(found.params, rows, SEED)
-        model = _model(rows, temper(raw, temperature), _tempered(fitted.probabilities, temperature))
+        model = _model(rows, raw, family.fit(found.params, rows, SEED).probabilities)
         made[family.name] = replace(model, study_cpu=cpu, study_wall=wall)
     members = list(made.values())
     together = np.mean([m.out_of_fold for m in members], axis=0)
@@ -77,10 +75,10 @@ def chosen(models: Mapping[str, Model]) -> str:
     return max(models, key=lambda name: models[name].cross_validation)
 
 
-def _model(rows: Part, out_of_fold: NDArray[np.float64], answers: Answers) -> Model:
+def _model(rows: Part, raw: NDArray[np.float64], answers: Answers) -> Model:
+    """Calibrated as `fit.finish` does: one temperature, fitted on out-of-fold answers that are grouped as the rows are."""
+    temperature = fit_temperature(raw, rows)
+    out_of_fold = temper(raw, temperature)
     songs = songs_of(rows, out_of_fold)
-    return Model(evaluate.g_mean(songs.truth, songs.predicted), answers, out_of_fold)
-
-
-def _tempered(answers: Answers, temperature: float) -> Answers:
-    return lambda features: temper(answers(features), temperature)
+    score = evaluate.objective(songs.truth, songs.predicted, len(GENRES))
+    return Model(score, lambda features: temper(answers(features), temperature), out_of_fold)

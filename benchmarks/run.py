@@ -1,34 +1,22 @@
 """`make bench`: run every `benchmarks/<stage>_*.py`, write `benchmarks/results.json` and print the table.
 
-A benchmark module has `run() -> list[Result-like dict]`, each with `name, value, unit, bar, holds, command`. Figures
-are ratios between things measured in the same run wherever a machine's speed would show.
+A benchmark module has `run() -> list[Result-like dict]`, each with `name, value, unit, bar, holds, command`; the command
+is written here, whatever the module says, so that it is the one that measures the figure again. Figures are ratios between
+things measured in the same run wherever a machine's speed would show. The pages that quote figures are written anew
+(`benchmarks/docs.py`).
 
     python -m benchmarks.run [NAME ...]     # all, or those whose module name contains one of the words
 """
 
 import importlib
-import json
 import sys
 import time
-from pathlib import Path
-from typing import TypedDict
 
 from rich.console import Console
 from rich.table import Table
 
-FOLDER = Path(__file__).parent
-RESULTS = FOLDER / "results.json"
-
-
-class Result(TypedDict):
-    """One measured figure: `bar` says what it must reach (empty: none), `holds` whether it does."""
-
-    name: str
-    value: float
-    unit: str
-    bar: str
-    holds: bool
-    command: str
+from benchmarks import docs, figures
+from benchmarks.figures import FOLDER, RESULTS, Result
 
 
 def modules(words: list[str]) -> list[str]:
@@ -41,20 +29,22 @@ def main() -> None:
     """Run, merge with the results of modules that were not run, print."""
     console = Console()
     words = sys.argv[1:]
-    kept: list[Result] = json.loads(RESULTS.read_text()) if RESULTS.exists() and words else []
+    kept = figures.read() if RESULTS.exists() and words else []
     for name in modules(words):
         console.print(f"[bold]{name}[/]")
         began = time.monotonic()
-        found: list[Result] = importlib.import_module(f"benchmarks.{name}").run()
+        measured: list[Result] = importlib.import_module(f"benchmarks.{name}").run()
+        found = [Result(**{**result, "command": f"python -m benchmarks.run {name}"}) for result in measured]
         known = {result["name"] for result in found}
         kept = [result for result in kept if result["name"] not in known] + found
-        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        figures.write(kept)
         console.print(f"  {len(found)} figures in {time.monotonic() - began:.0f} s")
     table = Table("figure", "value", "unit", "bar", "holds")
     for result in kept:
         holds = "" if not result["bar"] else "yes" if result["holds"] else "[red]no[/]"
         table.add_row(result["name"], f"{result['value']:.4g}", result["unit"], result["bar"], holds)
     console.print(table)
+    docs.main()
 
 
 if __name__ == "__main__":

@@ -9,14 +9,14 @@ import uuid
 from pathlib import Path
 
 from benchmarks import servingstack as bench_of
-from benchmarks.run import Result
+from benchmarks.figures import Result
 from benchmarks.serving_switches import Clients
 from genre_assets.database import Database
-from genre_assets.serving.prediction_log import read
+from genre_assets.inference.request_log import read
+from genre_assets.processes import children
 from genre_assets.settings import load_settings
-from genre_assets.stack.postgres import Postgres
-from genre_assets.stack.processes import children
-from genre_assets.stack.triton_watchdog import Watchdog, model_of
+from genre_assets.stack.services.postgres import Postgres
+from genre_assets.stack.services.triton_watchdog import Watchdog, model_of
 from genre_assets_tests.conftest import free_port, running
 
 COMMAND = "python -m benchmarks.run serving_log"

@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks import servingstack as bench_of
-from benchmarks.run import Result
+from benchmarks.figures import Result
 from genre_assets.packaging.config import ModelConfig, Step, Tensor, to_pbtxt
-from genre_assets.serving.client import GenreClient
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack import triton_binary
-from genre_assets.stack.postgres import Postgres
-from genre_assets.stack.s3 import S3
-from genre_assets.stack.triton_scratch import scratch_triton
+from genre_assets.stack.services.postgres import Postgres
+from genre_assets.stack.services.s3 import S3
 from genre_assets.store import ObjectStore, s3_client
+from genre_assets.triton import binary
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.scratch import scratch_triton
 from genre_assets_tests.conftest import free_port, running
 
 COMMAND = "python -m benchmarks.run serving_reference"
@@ -130,9 +130,9 @@ def reference(folder: Path, settings: Settings, database: str) -> tuple[Path, di
         (models / config.name / "config.pbtxt").write_text(to_pbtxt(config))
         if config is not ensemble:
             shutil.copy2(folder / "sources" / config.name / "model.py", models / config.name / "1" / "model.py")
-            stub = triton_binary.stub(f"{sys.version_info[0]}.{sys.version_info[1]}")
+            stub = binary.stub(f"{sys.version_info[0]}.{sys.version_info[1]}")
             shutil.copy2(stub, models / config.name / stub.name)
-    equality = importlib.import_module("genre_assets.audio.equality")
+    equality = importlib.import_module("genre_assets.audio.feature_sets.equality")
     code = ["import importlib", "from typing import Any", "import numpy as np", "Samples = Floats = Any"]
     code += [inspect.getsource(equality.by_librosa), inspect.getsource(equality._scaled)]
     (folder / "equality_of_the_reference.py").write_text("\n".join(code))
@@ -148,14 +148,14 @@ def reference_environment() -> Path:
     folder = Path(".genre-bench").absolute() / "reference"
     library = f"libpython{sys.version_info[0]}.{sys.version_info[1]}.so.1.0"
     if not (folder / "lib" / library).exists():
-        from genre_assets.packaging import interpreter
+        from genre_assets.packaging.environment import interpreter
 
         found = interpreter.describe(Path(sys.executable), "here")
         assert found is not None, "this comparison needs a Python with a shared library"
         subprocess.run([sys.executable, "-m", "venv", "--copies", folder], check=True)
         subprocess.run([folder / "bin" / "pip", "install", "-q", *PACKAGES], check=True)
         for name in ("libcudart-09529672.so.12.6.77",):
-            shutil.copy2(triton_binary.libraries() / name, folder / "lib" / name)
+            shutil.copy2(binary.libraries() / name, folder / "lib" / name)
         shutil.copy2(found.library, folder / "lib" / library)
     return folder
 

@@ -1,17 +1,23 @@
-"""A hundred switches of the route under eight clients, every fifth to a broken version: failures, and p99 against none."""
+"""A hundred promotions under eight clients, every fifth to a broken version: failures, and p99 against none."""
 
+import tempfile
 import threading
 import time
-from collections.abc import Callable
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from benchmarks import servingstack as bench_of
-from benchmarks.run import Result
-from genre_assets.errors import GenreError, PermanentFailure
-from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving.client import GenreClient
-from genre_assets.serving.control import TritonControl
-from genre_assets.serving.protocol import PREDICTOR
+from benchmarks.figures import Result
+from genre_assets.errors import GenreError
+from genre_assets.serving.promotion import route_state
+from genre_assets.settings import load_settings
+from genre_assets.stack.services.postgres import Postgres
+from genre_assets.stack.services.s3 import S3
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets_tests.conftest import free_port, running
+from genre_assets_tests.serving.live_stack import LiveStack, live_stack
 from genre_assets_tests.serving.toys import clip
 
 COMMAND = "python -m benchmarks.run serving_switches"
@@ -59,47 +65,45 @@ class Clients:
 
 
 def run() -> list[Result]:
-    """Without switches, with them, on one server."""
-    with bench_of.bench() as live:
-        still = Clients(live.server.grpc)
+    """Without promotions, with them, on one server with its door, database and object store."""
+    environment = bench_of.execution_environment(Path(".genre-bench"))
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as services:
+        folder = Path(temporary)
+        port = free_port()
+        address = f"http://127.0.0.1:{port}"
+        s3 = load_settings(folder / "s3", s3_port=port, s3_endpoint_url=address, s3_secret_key=uuid.uuid4().hex)
+        services.enter_context(running(S3(s3)))
+        postgres = Postgres(load_settings(folder / "postgres", postgres_port=free_port()), password=uuid.uuid4().hex)
+        services.enter_context(running(postgres))
+        models = {version: bench_of.forest(folder / f"m{version}", version) for version in (3, 4)}
+        (folder / "live").mkdir()
+        live = services.enter_context(live_stack(folder / "live", environment, s3, postgres, models))
+        route_state.confirm(live.database, "champion", actor="build", reason="first release")
+        still = Clients(live.settings.triton_grpc)
         still.during(lambda: time.sleep(SWITCHES * EVERY / 3))
-        model = live.repository / "predictor" / "2" / "model.onnx"
-        sound = model.read_bytes()
         refused: list[int] = []
-
-        def switches() -> None:
-            for number in range(SWITCHES):
-                started = time.monotonic()
-                broken = number % 5 == 1  # odd numbers go to the fallback
-                model.write_bytes(sound[:1000] if broken else sound)
-                try:
-                    switch(live.server.control, live.repository, "fallback" if number % 2 else "champion")
-                except PermanentFailure:
-                    refused.append(number)
-                time.sleep(max(0.0, EVERY - (time.monotonic() - started)))
-
-        moving = Clients(live.server.grpc)
-        moving.during(switches)
+        moving = Clients(live.settings.triton_grpc)
+        moving.during(lambda: refused.extend(promotions(live)))
     ratio = bench_of.percentile(moving.waits, 0.99) / bench_of.percentile(still.waits, 0.99)
     failed = len(still.failures) + len(moving.failures)
     return [
-        figure("requests failed in 100 switches under 8 clients", failed, "", "0", failed == 0),
+        figure("requests failed in 100 promotions under 8 clients", failed, "", "0", failed == 0),
         figure("requests answered meanwhile", len(moving.waits), ""),
-        figure("switches to a broken version, refused", len(refused), "", ">= 5", len(refused) >= 5),
-        figure("p99 with a switch a second / without", ratio, "x", "<= 3", ratio <= 3),
+        figure("promotions to a broken version, refused", len(refused), "", "20", len(refused) == 20),
+        figure("p99 with a promotion a second / without", ratio, "x", "<= 3", ratio <= 3),
     ]
 
 
-def switch(control: TritonControl, folder: Path, route: str) -> None:
-    """What a promotion does to files and server. A version that does not load leaves the other in its place."""
-    repository = ModelRepository(folder)
-    before = repository.route
-    repository.write_route(route)
-    try:
-        control.load(PREDICTOR)
-    except PermanentFailure:
-        repository.write_route(str(before))
-        raise
+def promotions(live: LiveStack) -> Iterator[int]:
+    """A hundred runs of the job `promote`, every fifth to a version that does not load; the numbers of those refused."""
+    model = live.settings.repository / "predictor" / "4" / "model.onnx"
+    sound = model.read_bytes()
+    for number in range(SWITCHES):
+        started = time.monotonic()
+        model.write_bytes(sound[:1000] if number % 10 in {1, 5} else sound)
+        if not live.promote("fallback" if number % 2 else "champion"):
+            yield number
+        time.sleep(max(0.0, EVERY - (time.monotonic() - started)))
 
 
 def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:

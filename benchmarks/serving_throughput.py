@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from benchmarks import servingstack as bench_of
-from benchmarks.run import Result
+from benchmarks.figures import Result
 from genre_assets.audio.extract import FEATURE_SETS, extract_item
-from genre_assets.serving.client import GenreClient
-from genre_assets.serving.protocol import AUDIO, ENSEMBLE
-from genre_assets.serving.runtime import Predictor
-from genre_assets.stack.processes import children
+from genre_assets.inference.answers import Predictor
+from genre_assets.processes import children
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.protocol import AUDIO, ENSEMBLE
 
 COMMAND = "python -m benchmarks.run serving_throughput"
 CLIPS, ROUNDS, SINGLE = 24, 4, 400

@@ -13,16 +13,18 @@ from pathlib import Path
 
 import numpy as np
 
+from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.genres import GENRES
-from genre_assets.models.portable import INPUT, MANIFEST_FILE, MODEL_FILE, OUTPUT, ModelManifest
-from genre_assets.packaging import environment, release
-from genre_assets.packaging.environment import Environment
+from genre_assets.inference.request_log import COLUMNS, Row
+from genre_assets.models.onnx.portable import INPUT, MANIFEST_FILE, MODEL_FILE, OUTPUT, ModelManifest
+from genre_assets.packaging import release
+from genre_assets.packaging.environment import build, lock
+from genre_assets.packaging.environment.lock import Environment
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving.prediction_log import COLUMNS, Row
-from genre_assets.serving.protocol import ENSEMBLE
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.triton_scratch import Scratch, scratch_triton
+from genre_assets.triton.protocol import ENSEMBLE
+from genre_assets.triton.scratch import Scratch, scratch_triton
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan_subset"
 TREES = 200
@@ -40,14 +42,15 @@ class Bench:
 
 
 def execution_environment(home: Path) -> Environment:
-    """The environment of the default state folder, built there without an object store if it is not there yet."""
+    """The environment of the locked wheels in a state folder, built there without an object store if it is not there yet."""
     settings = load_settings(home)
     root = settings.home / "environments"
     root.mkdir(parents=True, exist_ok=True)
-    lock = environment.choose_lock(settings, root)
-    if not (root / lock.hash / environment.READY).exists():
-        environment.build(lock, root / lock.hash, root / f"{lock.hash}.tar.gz", print)
-    return environment.read(root / lock.hash)
+    made_of = lock.local_lock()
+    folder = root / made_of.hash
+    if not (folder / lock.READY).exists():
+        build.build(made_of, folder, root / f"{made_of.hash}.tar.gz", print, forge=settings.conda_channel)
+    return lock.read(folder)
 
 
 @contextmanager
@@ -107,6 +110,7 @@ def forest(folder: Path, version: int, feature_set: str = "default") -> Path:
         family="random_forest", labels=GENRES, feature_set=features.name, feature_set_version=features.version,
         columns=features.columns, data_version="bench", run_id="bench", created="", version=version,
         hashes={MODEL_FILE: hashlib.sha256(data).hexdigest()},
+        cut=Cut(30.0, 10.0, "start", 1.0),
     )  # fmt: skip
     (folder / MANIFEST_FILE).write_text(manifest.to_json())
     return folder

@@ -10,18 +10,6 @@ from genre_assets.database import Database
 if TYPE_CHECKING:
     from psycopg2.extensions import cursor
 
-DDL = """
-CREATE TABLE IF NOT EXISTS audit (
-    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
-    at timestamptz NOT NULL DEFAULT now(),
-    subject text NOT NULL,            -- champion | fallback | route
-    moved_from text,
-    moved_to text NOT NULL,
-    actor text NOT NULL,              -- a person, or the part of the platform that acted
-    reason text NOT NULL,
-    evidence jsonb NOT NULL DEFAULT '{}'
-)
-"""
 _INSERT = """
 INSERT INTO audit (subject, moved_from, moved_to, actor, reason, evidence) VALUES (%s, %s, %s, %s, %s, %s)
 """
@@ -53,7 +41,6 @@ def record(
     cursor: "cursor | None" = None,
 ) -> None:
     """Write one move; with `cursor`, in the caller's transaction, so that the move and its record stand or fall together."""
-    database.ensure(DDL)
     values = (subject, moved_from, moved_to, actor, reason, json.dumps(evidence or {}))
     if cursor is not None:
         cursor.execute(_INSERT, values)
@@ -63,7 +50,6 @@ def record(
 
 def history(database: Database, *, limit: int = 50, subject: str | None = None) -> list[Move]:
     """The newest moves first."""
-    database.ensure(DDL)
     rows = database.rows(
         "SELECT * FROM audit WHERE %(subject)s IS NULL OR subject = %(subject)s ORDER BY id DESC LIMIT %(limit)s",
         {"subject": subject, "limit": limit},

@@ -1,19 +1,27 @@
-"""Automation of the platform itself, beside the stages' own sensors: runs whose process is gone.
+"""Automation of the platform itself, beside the stages' own sensors: runs whose process is gone, checks that read grey.
 
 Dagster's run monitoring cannot see the processes of its default launcher. A sensor can: it is evaluated in the code
 server, which starts the runs' processes, so both see the same processes, in a container as well.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import (
+    AssetCheckEvaluationTargetMaterializationData,
+)
 from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
+from dagster._core.storage.asset_check_execution_record import (
+    AssetCheckExecutionRecord,
+    AssetCheckExecutionRecordStatus,
+)
 
 from genre_assets.run_processes import Worker, lost, resume_stopped
 
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 SECONDS = 10
+HISTORY = 25  # rows of one check that are looked through
 _PROCESS = re.compile(r"Started process for run \(pid: (\d+)\)")
 
 
@@ -57,4 +65,80 @@ def _workers(instance: dg.DagsterInstance, runs: Mapping[str, dg.DagsterRun]) ->
                 yield Worker(run_id, int(named.group(1)), event.timestamp)
 
 
-SENSORS = [runs_without_process]
+@dg.sensor(
+    minimum_interval_seconds=SECONDS,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description='A check that was evaluated for the asset\'s latest materialisation and would read "Not Evaluated" is '
+    "reported again as it was.",
+)
+def checks_that_read_grey(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Dagster shows the check's row that was made last, and makes rows when a run is created, not when it is executed.
+
+    So of two runs that are created in one moment, the one that is executed last may have the older rows, and a run that
+    was created and never evaluated its checks hides those of the run before.
+    """
+    graph = context.repository_def.asset_graph if context.repository_def else None
+    keys = list(graph.asset_check_keys) if graph else []
+    return dg.SkipReason(f"reported again: {', '.join(report_hidden(context.instance, keys)) or 'none'}")
+
+
+def report_hidden(instance: dg.DagsterInstance, keys: Sequence[dg.AssetCheckKey]) -> list[str]:
+    """Report the checks again whose evaluation for the latest materialisation is not the newest row; returns them."""
+    storage = instance.event_log_storage
+    latest = storage.get_latest_asset_check_execution_by_key(keys)
+    assets = {record.asset_entry.asset_key: record.asset_entry for record in instance.get_asset_records(
+        list({key.asset_key for key in latest})
+    )}  # fmt: skip
+    told = []
+    for key, row in latest.items():
+        asset = assets.get(key.asset_key)
+        made = asset.last_materialization_record if asset else None
+        if made is None or _is_of(row, made) or not _is_over(instance, row):
+            continue
+        history = storage.get_asset_check_execution_history(key, limit=HISTORY)
+        hidden = next((found for r in history if (found := _evaluated(r)) and _is_of(r, made)), None)
+        if hidden is not None:
+            instance.report_runless_asset_event(_again(hidden, made))
+            told.append(f"{key.asset_key.to_user_string()}: {key.name}")
+    return told
+
+
+def _evaluated(row: AssetCheckExecutionRecord) -> dg.AssetCheckEvaluation | None:
+    """What the check said; None of a row that is only planned."""
+    found: object = row.evaluation
+    return found if isinstance(found, dg.AssetCheckEvaluation) else None
+
+
+def _again(said: dg.AssetCheckEvaluation, made: dg.EventLogRecord) -> dg.AssetCheckEvaluation:
+    """The same evaluation, of a materialisation that it names."""
+    return dg.AssetCheckEvaluation(
+        asset_key=said.asset_key,
+        check_name=said.check_name,
+        passed=said.passed,
+        metadata=said.metadata,
+        severity=said.severity,
+        description=said.description,
+        blocking=said.blocking,
+        partition=said.partition,
+        target_materialization_data=AssetCheckEvaluationTargetMaterializationData(
+            storage_id=made.storage_id, run_id=made.run_id, timestamp=made.timestamp
+        ),
+    )
+
+
+def _is_of(row: AssetCheckExecutionRecord, made: dg.EventLogRecord) -> bool:
+    """Whether a check's row is of the materialisation, or of the run that made it."""
+    found = _evaluated(row)
+    target = found.target_materialization_data if found else None
+    return row.run_id == made.run_id or (target is not None and target.storage_id == made.storage_id)
+
+
+def _is_over(instance: dg.DagsterInstance, row: AssetCheckExecutionRecord) -> bool:
+    """Whether nothing more is to be expected of the row: its check was evaluated, or its run has ended."""
+    if row.status is not AssetCheckExecutionRecordStatus.PLANNED:
+        return True
+    run = instance.get_run_by_id(row.run_id)
+    return run is None or run.is_finished
+
+
+SENSORS = [runs_without_process, checks_that_read_grey]

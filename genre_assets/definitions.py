@@ -5,6 +5,7 @@ An asset, check or sensor is written in its stage and added to that stage's list
 
 import warnings
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import dagster as dg
@@ -21,7 +22,7 @@ from genre_assets.models import checks as models_checks  # noqa: E402
 from genre_assets.models import sensors as models_sensors  # noqa: E402
 from genre_assets.packaging import assets as packaging_assets  # noqa: E402
 from genre_assets.packaging import checks as packaging_checks  # noqa: E402
-from genre_assets.resources import default_resources  # noqa: E402
+from genre_assets.resources import END_MLFLOW_RUN, default_resources  # noqa: E402
 from genre_assets.serving import assets as serving_assets  # noqa: E402
 from genre_assets.serving import checks as serving_checks  # noqa: E402
 from genre_assets.serving import sensors as serving_sensors  # noqa: E402
@@ -35,7 +36,7 @@ STAGES: tuple[tuple[str, Sequence[Any]], ...] = (
     ("serving", serving_assets.ASSETS),
 )
 CHECKS = [*audio_checks.CHECKS, *models_checks.CHECKS, *packaging_checks.CHECKS, *serving_checks.CHECKS]
-SENSORS = [*audio_sensors.SENSORS, *models_sensors.SENSORS, *serving_sensors.SENSORS, *automation.SENSORS]
+SENSORS: Sequence[dg.SensorDefinition] = [*audio_sensors.SENSORS, *models_sensors.SENSORS, *serving_sensors.SENSORS]
 
 AUDIO = ("raw_audio", "features")
 MODELS = tuple(asset.key.to_user_string() for asset in models_assets.ASSETS)
@@ -46,6 +47,7 @@ JOBS = [
         "build",
         dg.AssetSelection.assets(*AUDIO, *MODELS, *PACKAGING, "live_ensemble"),
         description="The whole flow, from the raw bucket to the live ensemble, in one run over all genres.",
+        hooks={END_MLFLOW_RUN},
     ),
     dg.define_asset_job(
         "ingest",
@@ -56,6 +58,7 @@ JOBS = [
         "retrain",
         dg.AssetSelection.assets(*MODELS, "triton_repo", "live_ensemble"),
         description="From the features at hand to a live ensemble.",
+        hooks={END_MLFLOW_RUN},
     ),
     dg.define_asset_job(
         "release",
@@ -65,12 +68,19 @@ JOBS = [
     dg.define_asset_job(
         "promote",
         dg.AssetSelection.assets("live_ensemble"),
-        description="Switch the route of the live ensemble: champion or fallback.",
+        description="Switch the route of the live ensemble: champion or fallback. Fill in route and reason.",
+        config=serving_assets.PROMOTE,
     ),
     dg.define_asset_job(
         "drift",
-        dg.AssetSelection.assets("drift_reports"),
+        # `drift_reports` reports its checks itself, with each window: a check planned for the run would hide them.
+        dg.AssetSelection.assets("drift_reports").without_checks(),
         description="Judge the windows of answered requests that are full, and act on the verdicts.",
+    ),
+    dg.define_asset_job(
+        "drift_page",
+        dg.AssetSelection.assets("drift_pages"),
+        description="Draw Evidently's page and the plots of the newest window, or of one that is named.",
     ),
     dg.define_asset_job(
         "batch",
@@ -82,13 +92,14 @@ JOBS = [
 
 def build_defs(settings: Settings | None = None, resources: dict[str, Any] | None = None) -> dg.Definitions:
     """Definitions over the given settings; `resources` replaces defaults by name (tests hand over their own)."""
-    defaults = default_resources(settings or load_settings())
+    settings = settings or load_settings()
+    defaults, seconds = default_resources(settings), settings.sensor_interval_seconds
     assets = [asset for group, members in STAGES for asset in _grouped(group, members)]
     return dg.Definitions(
         assets=assets,
         asset_checks=CHECKS,
         jobs=JOBS,
-        sensors=SENSORS,
+        sensors=[*(_every(seconds, sensor) for sensor in SENSORS), *automation.SENSORS],
         resources={**defaults, **(resources or {})},
         # One process for a run: a process for each step costs more than the steps (docs/decisions).
         executor=dg.in_process_executor,
@@ -97,6 +108,16 @@ def build_defs(settings: Settings | None = None, resources: dict[str, Any] | Non
 
 def _grouped(group: str, members: Sequence[Any]) -> Sequence[Any]:
     return dg.map_asset_specs(lambda spec: spec.replace_attributes(group_name=group), members)
+
+
+def _every(seconds: int, sensor: dg.SensorDefinition) -> dg.SensorDefinition:
+    """The same sensor at another interval: its module cannot know the settings that `build_defs` is given.
+
+    Dagster's own way of copying a sensor changes its jobs only, and makes a plain one of a run-status sensor.
+    """
+    made = copy(sensor)
+    made._min_interval = seconds  # noqa: SLF001
+    return made
 
 
 defs = build_defs()

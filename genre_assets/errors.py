@@ -13,6 +13,10 @@ class BadInput(GenreError):
     """What the user gave cannot be used: a file, a folder, a table, a setting."""
 
 
+class NoStack(BadInput):
+    """A command knows no stack to act on: it has touched nothing. Exit code 2."""
+
+
 class DamagedObject(BadInput):
     """A stored object is not what it should be: cut off, or written by something else."""
 

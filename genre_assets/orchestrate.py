@@ -6,11 +6,11 @@ from typing import Any
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
-from genre_assets.stack import graphql
-from genre_assets.stack.graphql import RunProgress
+from genre_assets.stack.services import graphql
+from genre_assets.stack.services.graphql import RunProgress
 
 Report = Callable[[str], None]
-JOBS = ("build", "ingest", "retrain", "release", "drift", "batch")
+JOBS = ("build", "ingest", "retrain", "release", "drift", "drift_page", "batch")
 ROUTES = ("champion", "fallback")
 
 # One run over all genres; Dagster's own tags for a range of partitions.
@@ -20,7 +20,9 @@ ALL_GENRES = {
 }
 
 
-def launch_and_follow(settings: Settings, job: str, *, report: Report) -> RunProgress:
+def launch_and_follow(
+    settings: Settings, job: str, *, run_config: dict[str, Any] | None = None, report: Report
+) -> RunProgress:
     """Launch a job, over all genres where it has partitions, and follow it to its end.
 
     Raises `BadInput` for an unknown job, `PermanentFailure` with the messages of the steps that failed.
@@ -28,7 +30,8 @@ def launch_and_follow(settings: Settings, job: str, *, report: Report) -> RunPro
     if job not in JOBS:
         raise BadInput(f"there is no job {job!r}; there are: {', '.join(JOBS)}")
     tags = ALL_GENRES if job in {"build", "ingest"} else {}
-    return follow(settings, graphql.launch(settings.dagster_url, job, tags=tags), report=report)
+    run = graphql.launch(settings.dagster_url, job, tags=tags, run_config=run_config)
+    return follow(settings, run, report=report)
 
 
 def promote_route(settings: Settings, route: str, *, reason: str, pin: bool = False, report: Report) -> RunProgress:
@@ -47,13 +50,13 @@ def promote_route(settings: Settings, route: str, *, reason: str, pin: bool = Fa
 
 def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
     """Report each step as it starts and finishes. Raises `PermanentFailure` if the run does not succeed."""
-    report(f"run {run_id[:8]}: {settings.dagster_url}/runs/{run_id}")
+    report(f"run {run_id[:8]}: {settings.dagster_link}/runs/{run_id}")
     shown: set[str] = set()
 
     def show(now: RunProgress) -> None:
         if now.status == "QUEUED" and "QUEUED" not in shown:
             shown.add("QUEUED")
-            report("  waits in the queue (one build at a time, four runs in all) ...")
+            report("  waits in the queue (one run at a time reads the bucket, one builds; four in all) ...")
         for step in now.started:
             # Checks are steps too, named after their asset; the assets alone tell where the run is.
             if step not in shown and not any(step.startswith(f"{asset}_") for asset in now.started):
@@ -64,6 +67,6 @@ def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
     if end.status != "SUCCESS":
         said = "\n".join(dict.fromkeys(end.failures)) or f"it ended with {end.status}"
         raise PermanentFailure(
-            f"run {run_id} did not succeed:\n{said}\nAll of it: {settings.dagster_url}/runs/{run_id}"
+            f"run {run_id} did not succeed:\n{said}\nAll of it: {settings.dagster_link}/runs/{run_id}"
         )
     return end

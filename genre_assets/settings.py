@@ -54,12 +54,21 @@ class Settings(BaseSettings):
     # Services.
     mlflow_url: str = "http://127.0.0.1:5500"
     dagster_url: str = "http://127.0.0.1:3300"
+    # Addresses for people's browsers, where those between the services are not theirs (containers, a proxy): every link
+    # is made of them. Empty: the same as between the services.
+    mlflow_public_url: str = ""
+    dagster_public_url: str = ""
+    s3_public_url: str = ""
     # Further host names that Dagster's UI is reached by, separated by commas; it answers to no other.
     dagster_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     triton_grpc: str = "127.0.0.1:8401"
     triton_http: str = "127.0.0.1:8400"
     triton_metrics: str = "127.0.0.1:8402"
     triton_admin_token: SecretStr = SecretStr("")
+    # Triton itself, behind the door that clients ask at the addresses above, and what it knows the door by.
+    triton_inner_grpc: str = "127.0.0.1:8404"
+    triton_inner_http: str = "127.0.0.1:8403"
+    triton_door_key: SecretStr = SecretStr("")
     triton_repository: Path | None = None
 
     # Ports of the local stack; the offset moves all that are not set, for a second stack beside the first.
@@ -72,6 +81,8 @@ class Settings(BaseSettings):
     triton_http_port: Port = 8400
     triton_grpc_port: Port = 8401
     triton_metrics_port: Port = 8402
+    triton_inner_http_port: Port = 8403
+    triton_inner_grpc_port: Port = 8404
 
     # Audio.
     feature_set: Literal["default", "gtzan37"] = "default"
@@ -98,20 +109,29 @@ class Settings(BaseSettings):
     retrain_cooldown_seconds: Seconds = 900.0
     # Retrain when the last training set is older than this many hours; 0 is never.
     retrain_every_hours: Hours = 0.0
-    # Retrain when the fallback has served for this many hours without a break; 0 is never.
+    # Retrain when the fallback has served (without one: drift has asked) for this many hours without a break; 0 is never.
     retrain_drift_hours: Hours = 24.0
     # Ready feature tables instead of audio: files or s3:// addresses separated by commas, each `path` or `split=path`.
     feature_tables: str = ""
     # Fallback: how many held-out clips are perturbed to judge robustness; 0 perturbs features instead of audio.
     robustness_clips: Annotated[int, Field(ge=0)] = 20
+    # A fallback's balanced accuracy on perturbed audio is surely above chance, and above this; else there is no fallback.
+    fallback_floor: Share = 0.0
 
     # Serving.
     environment_source: Literal["auto", "conda-forge", "local"] = "auto"
+    conda_channel: str = "https://conda.anaconda.org/conda-forge"
     serving_max_item_mb: Seconds = 50.0
     serving_max_batch: Count = 16
     serving_allowed_buckets: Annotated[tuple[str, ...], NoDecode] = ()
     # What one request may hold in all.
     serving_max_request_mb: Seconds = 200.0
+    # What the door takes in of one request at all; what is larger never reaches Triton.
+    door_max_mb: Annotated[float, Field(gt=0, le=2000)] = 512.0
+    # What it holds of all requests together, and how many clients it serves at once: connections of HTTP, and of gRPC
+    # connections and calls. One more is told to try again.
+    door_memory_mb: Annotated[float, Field(gt=0)] = 1024.0
+    door_connections: Count = 1000
     # Processes that decode and extract inside Triton; 0 is one for each core.
     serving_extractors: Annotated[int, Field(ge=0)] = 0
     # Size of the prediction log's spool on disk; beyond it the oldest rows are dropped and counted.
@@ -125,6 +145,8 @@ class Settings(BaseSettings):
     window_size: Count = 128
     window_minimum: Count = 48
     window_max_seconds: Seconds = 3600.0
+    # Windows with too few items go on until they can be judged, but no longer than this.
+    window_oldest_seconds: Seconds = 86400.0
     false_alarm_rate: Annotated[float, Field(gt=0, lt=0.5)] = 0.01
     bad_windows: Count = 2
     of_windows: Count = 3
@@ -154,6 +176,8 @@ class Settings(BaseSettings):
     def _consistent(self) -> "Settings":
         if self.window_minimum > self.window_size:
             raise ValueError("GENRE_WINDOW_MINIMUM must not be above GENRE_WINDOW_SIZE")
+        if self.window_max_seconds > self.window_oldest_seconds:
+            raise ValueError("GENRE_WINDOW_MAX_SECONDS must not be above GENRE_WINDOW_OLDEST_SECONDS")
         if self.bad_windows > self.of_windows:
             raise ValueError("GENRE_BAD_WINDOWS must not be above GENRE_OF_WINDOWS")
         if self.segment_seconds > self.max_seconds:
@@ -171,14 +195,19 @@ class Settings(BaseSettings):
         return self.triton_repository or self.home / "triton" / "repository"
 
     @property
+    def dagster_link(self) -> str:
+        """Address of Dagster's UI for people, without a slash at the end."""
+        return (self.dagster_public_url or self.dagster_url).rstrip("/")
+
+    @property
+    def mlflow_link(self) -> str:
+        """Address of MLflow's UI for people, without a slash at the end."""
+        return (self.mlflow_public_url or self.mlflow_url).rstrip("/")
+
+    @property
     def extractors(self) -> int:
         """Processes that decode and extract inside Triton."""
         return self.serving_extractors or os.cpu_count() or 1
-
-    @property
-    def segments(self) -> int:
-        """How many segments of `segment_seconds` a clip of `max_seconds` has (at least one)."""
-        return max(1, round(self.max_seconds / self.segment_seconds))
 
 
 def load_settings(home: Path | None = None, **overrides: object) -> Settings:
@@ -188,7 +217,8 @@ def load_settings(home: Path | None = None, **overrides: object) -> Settings:
     """
     folder = Path(home or os.environ.get("GENRE_HOME") or ".genre").absolute()
     try:
-        return Settings(_env_file=folder / "stack.env", **{"home": folder, **overrides})  # type: ignore[call-arg,arg-type]
+        files = (folder / "stack.env", folder / "story.env")  # the second while the demo's story is told
+        return Settings(_env_file=files, **{"home": folder, **overrides})  # type: ignore[call-arg,arg-type]
     except ValidationError as error:
         problems = "; ".join(_problem(e["loc"], e["msg"], e.get("input")) for e in error.errors())
         raise BadInput(f"bad setting: {problems}. See deploy/.env.example for what each variable takes.") from None
@@ -198,5 +228,5 @@ def _problem(location: tuple[int | str, ...], message: str, value: object) -> st
     if not location:
         return message.removeprefix("Value error, ")
     name = f"GENRE_{str(location[0]).upper()}"
-    shown = "***" if any(word in name for word in ("SECRET", "TOKEN", "URL", "WEBHOOK")) else repr(value)
+    shown = "***" if any(word in name for word in ("SECRET", "TOKEN", "KEY", "URL", "WEBHOOK")) else repr(value)
     return f"{name}={shown}: {message[:1].lower()}{message[1:]}"

@@ -9,7 +9,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,9 @@ from genre_assets.settings import Settings
 if TYPE_CHECKING:
     import pandas as pd
     from mypy_boto3_s3 import S3Client
+
+
+LINK_LASTS = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,9 @@ def parse_uri(uri: str) -> tuple[str, str]:
 class ObjectStore:
     """Reads and writes objects. Raises `FileNotFoundError` for a missing object, `TransientFailure` if S3 is away."""
 
-    def __init__(self, client: "S3Client") -> None:
+    def __init__(self, client: "S3Client", links: "S3Client | None" = None) -> None:
         self.client = client
+        self._links = links or client  # at the address where browsers reach the same server
 
     def ensure_buckets(self, *buckets: str) -> None:
         """Create the buckets that are missing."""
@@ -109,6 +113,15 @@ class ObjectStore:
         """The whole object."""
         with _translated(f"s3://{bucket}/{key}"):
             return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+    def browser_link(self, bucket: str, key: str) -> str:
+        """An address that opens the object in a browser for seven days, which is S3's limit. Nothing is asked for.
+
+        The credentials that sign it may end earlier (those of a role do): the object's key is what lasts. The host is
+        signed too, so a proxy in between must pass it on.
+        """
+        named, seconds = {"Bucket": bucket, "Key": key}, int(LINK_LASTS.total_seconds())
+        return str(self._links.generate_presigned_url("get_object", Params=named, ExpiresIn=seconds))
 
     def put_bytes(self, bucket: str, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Write the whole object (replacing it)."""

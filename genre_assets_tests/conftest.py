@@ -1,5 +1,6 @@
 """Fixtures for the whole suite: real services, each on a free port and in a temporary folder."""
 
+import gc
 import os
 import socket
 import time
@@ -12,10 +13,10 @@ import pytest
 
 from genre_assets.database import Database
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.keeper import Keeper
-from genre_assets.stack.postgres import Postgres
-from genre_assets.stack.s3 import S3
-from genre_assets.stack.service import Service
+from genre_assets.stack.services.postgres import Postgres
+from genre_assets.stack.services.s3 import S3
+from genre_assets.stack.supervision.keeper import Keeper
+from genre_assets.stack.supervision.service import Service
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.live import stack
 
@@ -28,6 +29,14 @@ SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of the whole stack come last: once it runs, it takes a good part of a core from all others."""
     items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_left_open() -> Iterator[None]:
+    """What a module forgot to close is told at its own end, not at the end of whichever test runs when it is noticed."""
+    yield
+    gc.collect()
+    gc.freeze()  # what lives on is not looked at again: the next module's end is quick
 
 
 def free_port() -> int:
@@ -72,16 +81,37 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         yield service
 
 
+@pytest.fixture(scope="session")
+def brought_up(postgres: Postgres) -> Iterator[str]:
+    """Name of a database with the platform's empty tables, to make others from."""
+    with _new_database(postgres, None) as database:
+        database.version()
+        yield database.url.rsplit("/", 1)[1]
+
+
 @pytest.fixture
-def database(postgres: Postgres) -> Iterator[Database]:
-    """An empty database of its own for each test."""
+def database(postgres: Postgres, brought_up: str) -> Iterator[Database]:
+    """A database of its own for each test, with the platform's tables, all empty."""
+    with _new_database(postgres, brought_up) as database:
+        yield database
+
+
+@pytest.fixture
+def bare_database(postgres: Postgres) -> Iterator[Database]:
+    """A database of its own in which nothing is."""
+    with _new_database(postgres, None) as database:
+        yield database
+
+
+@contextmanager
+def _new_database(postgres: Postgres, template: str | None) -> Iterator[Database]:
     import psycopg2
 
     name = f"test_{uuid.uuid4().hex[:12]}"
     connection = psycopg2.connect(postgres.url("postgres"))
     connection.autocommit = True
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}")
+        cursor.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
     try:
         yield Database(postgres.url(name))
     finally:

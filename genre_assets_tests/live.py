@@ -13,9 +13,10 @@ from typing import Any
 import psutil
 import pytest
 
+from genre_assets.demo.story import SETTINGS as STORY
 from genre_assets.demo.synthetic import write_sample_set
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.run_files import state_file
+from genre_assets.stack.supervision.run_files import state_file
 from genre_assets_tests.receiver import Receiver, receiving
 from genre_assets_tests.waiting import until
 
@@ -24,6 +25,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PORT_OFFSET = 210
 ALERT_PORT = 9250 + PORT_OFFSET
 COMMAND = str(Path(sys.executable).with_name("genre-assets"))
+
+FOREIGN = {"AWS_ACCESS_KEY_ID": "somebody", "AWS_SECRET_ACCESS_KEY": "elsewhere"}
 
 
 @dataclass(frozen=True)
@@ -56,9 +59,12 @@ class Stack:
 
 
 def environment(home: Path) -> dict[str, str]:
-    """A clean environment for a stack in `home`."""
+    """An environment for a stack in `home`, with the small windows and studies of the demo's story, for good.
+
+    As in the shells of people who use AWS, credentials stand in it that are none of the stack's.
+    """
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("GENRE_", "DAGSTER_"))}
-    return {**outside, "GENRE_HOME": str(home), "GENRE_PORT_OFFSET": str(PORT_OFFSET)}
+    return {**outside, **FOREIGN, **STORY, "GENRE_HOME": str(home), "GENRE_PORT_OFFSET": str(PORT_OFFSET)}
 
 
 @pytest.fixture(scope="session")

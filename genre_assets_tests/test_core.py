@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pandas as pd
+import psycopg2.errors
 import pytest
 
 from genre_assets import audit
@@ -94,7 +95,7 @@ def test_an_absent_s3_is_a_transient_failure(tmp_path: Path) -> None:
 
 
 def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
-    database.ensure("CREATE TABLE IF NOT EXISTS t (n int)")
+    database.execute("CREATE TABLE t (n int)")
     with pytest.raises(RuntimeError), database.transaction() as cursor:
         cursor.execute("INSERT INTO t VALUES (1)")
         raise RuntimeError("in the middle")
@@ -104,6 +105,19 @@ def test_a_failed_transaction_leaves_nothing(database: Database) -> None:
 def test_an_absent_database_is_a_transient_failure() -> None:
     with pytest.raises(TransientFailure, match="genre-assets status"):
         Database("postgresql://genre@127.0.0.1:9/genre").rows("SELECT 1")
+
+
+def test_a_database_that_goes_away_in_a_transaction_is_a_transient_failure(database: Database) -> None:
+    with pytest.raises(TransientFailure, match="went away"), database.transaction() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+
+
+def test_what_the_database_refuses_is_no_outage(database: Database) -> None:
+    database.execute("CREATE TABLE t (n int)")
+    with database.transaction() as holder:
+        holder.execute("LOCK TABLE t")
+        with pytest.raises(psycopg2.errors.LockNotAvailable), database.transaction() as cursor:
+            cursor.execute("LOCK TABLE t NOWAIT")
 
 
 def test_moves_are_kept_with_their_reasons_newest_first(database: Database) -> None:

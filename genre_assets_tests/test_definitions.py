@@ -4,11 +4,14 @@ The picture of record is `graph.json`; a wanted change of the graph is `python -
 """
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 
+from genre_assets import automation
 from genre_assets.definitions import build_defs
 from genre_assets.orchestrate import JOBS
 from genre_assets.settings import load_settings
@@ -66,6 +69,33 @@ def test_every_sensor_runs_from_the_start() -> None:
     for sensor in build_defs(load_settings()).sensors or []:
         assert isinstance(sensor, dg.SensorDefinition)
         assert sensor.default_status == dg.DefaultSensorStatus.RUNNING, sensor.name
+
+
+def test_the_settings_given_rule_how_often_sensors_look(tmp_path: Path) -> None:
+    """The definitions of another interval are beside those of the first; a sensor with one of its own keeps it."""
+    own = {sensor.name: 10 for sensor in automation.SENSORS}
+    for seconds in (7, 31):
+        made = list(build_defs(load_settings(tmp_path, sensor_interval_seconds=seconds)).sensors or [])
+        assert len(made) > len(own)
+        for sensor in made:
+            assert isinstance(sensor, dg.SensorDefinition)
+            assert sensor.minimum_interval_seconds == own.get(sensor.name, seconds), sensor.name
+
+
+def test_a_stage_is_imported_without_reading_any_setting() -> None:
+    """Else two definitions in one process could not differ, and a bad setting would break an import."""
+    code = (
+        "import genre_assets.settings as s\n"
+        "def fail(*_, **__): raise AssertionError('settings were read at import')\n"
+        "s.load_settings = fail\n"
+        "import genre_assets.automation\n"
+        "for stage in ('audio', 'models', 'packaging', 'serving'):\n"
+        "    for part in ('assets', 'checks', 'sensors'):\n"
+        "        try: __import__(f'genre_assets.{stage}.{part}')\n"
+        "        except ModuleNotFoundError as error: assert (stage, part) == ('packaging', 'sensors'), error\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 if __name__ == "__main__":

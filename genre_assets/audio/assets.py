@@ -4,16 +4,22 @@ Bodies are scripts: one domain call, metadata. What a step does lives in `invent
 tables themselves, a genre at a time.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from functools import partial
 
 import dagster as dg
 
-from genre_assets.audio import inventory, refresh, reports
-from genre_assets.audio.dask_workers import map_on_dask
+from genre_assets import pools
+from genre_assets.audio import reports
+from genre_assets.audio.arrivals import materialised
 from genre_assets.audio.extract import FEATURE_SETS
-from genre_assets.audio.workers import MapTasks, map_files
+from genre_assets.audio.tables import features as feature_tables
+from genre_assets.audio.tables import inventory, refresh
+from genre_assets.audio.workers.dask import map_on_dask
+from genre_assets.audio.workers.pool import MapTasks, map_files
+from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
 from genre_assets.partitions import genre_partitions
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -27,11 +33,49 @@ def _fan_out(settings: Settings) -> Iterator[MapTasks]:
     if settings.dask_scheduler is None:
         yield map_files
         return
-    from dagster_dask import dask_resource
+    try:
+        from dagster_dask import dask_resource
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"GENRE_DASK_SCHEDULER is set, and {error.name} is not installed here: pip install 'genre-assets[dask]' "
+            "(on the Dask workers too), or unset it to use the cores of this machine"
+        ) from error
 
     config = {"client": {"address": settings.dask_scheduler}}
     with dg.build_resources({"dask": dask_resource.configured(config)}) as built:
         yield partial(map_on_dask, built.dask.client)
+
+
+def _show(
+    context: dg.AssetExecutionContext,
+    written: Collection[str],
+    version: Callable[[str], str],
+    facts: Callable[[str], reports.Facts],
+) -> None:
+    """Let the page of every genre show what its table holds.
+
+    A genre of the run's partitions is materialised anyway. Another one is, if this run rewrote its table (a recording
+    of it turned up elsewhere), or an earlier one did that was killed before it could say so.
+    """
+    for genre in GENRES:
+        asked, name = genre in context.partition_keys, version(genre)
+        if not asked and genre not in written and (not name or _shown(context, genre) in {None, name}):
+            continue
+        told = {**facts(genre), reports.VERSION: name, "in this run": reports.what_was_done(genre, asked, written)}
+        if asked:
+            context.add_asset_metadata(told, partition_key=genre)
+        else:
+            context.log_event(dg.AssetMaterialization(context.asset_key, metadata=told, partition=genre))
+
+
+def _shown(context: dg.AssetExecutionContext, genre: str) -> str | None:
+    """The version of the table that the genre's page shows; "" if it names none, None if it was never materialised."""
+    wanted = dg.AssetRecordsFilter(asset_key=context.asset_key, asset_partitions=[genre])
+    for record in context.instance.fetch_materializations(wanted, limit=1).records:
+        if record.asset_materialization is not None:
+            name = record.asset_materialization.metadata.get(reports.VERSION)
+            return str(name.value) if name is not None else ""
+    return None
 
 
 @dg.asset(
@@ -39,6 +83,7 @@ def _fan_out(settings: Settings) -> Iterator[MapTasks]:
     backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"python", "s3", "parquet"},
     owners=OWNERS,
+    pool=pools.AUDIO,
     code_version="1",
 )
 def raw_audio(
@@ -51,15 +96,19 @@ def raw_audio(
     """
     with _fan_out(settings) as map_tasks:
         done = inventory.update(store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks)
-    for genre, table in done.tables.items():
-        context.add_asset_metadata(reports.of_inventory(table, settings, genre), partition_key=genre)
+    _show(
+        context,
+        done.written,
+        partial(materialised.inventory_version, store, settings),
+        lambda genre: reports.of_inventory(inventory.read(store, settings, genre), settings, genre),
+    )
     return dg.MaterializeResult(
         metadata={
             "inspected": done.inspected,
             "unchanged": done.unchanged,
             "files per second": round(done.inspected / done.seconds, 1) if done.inspected else 0.0,
             "files in no genre's folder": done.unknown,
-            "other genres settled again": ", ".join(done.also_rewritten) or "none",
+            "other genres settled again": ", ".join(sorted(done.written - set(context.partition_keys))) or "none",
             "files by genre": dg.MetadataValue.md(reports.plot_of_verdicts(done.tables)),
             "reasons": dg.MetadataValue.md(reports.table_of_reasons(done.tables)),
         }
@@ -72,6 +121,7 @@ def raw_audio(
     backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"python", "numpy", "parquet"},
     owners=OWNERS,
+    pool=pools.AUDIO,
     code_version="-".join(f"{name}.{features.version}" for name, features in sorted(FEATURE_SETS.items())),
 )
 def features(
@@ -83,8 +133,12 @@ def features(
     """
     with _fan_out(settings) as map_tasks:
         done = refresh.refresh(store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks)
-    for genre in context.partition_keys:
-        context.add_asset_metadata(reports.of_features(done.tables[genre], settings, genre), partition_key=genre)
+    _show(
+        context,
+        done.written,
+        partial(materialised.features_version, store, settings),
+        lambda genre: reports.of_features(feature_tables.read(store, settings, genre), settings, genre),
+    )
     return dg.MaterializeResult(
         metadata={
             "feature set": f"{settings.feature_set}, version {FEATURE_SETS[settings.feature_set].version}",

@@ -4,9 +4,11 @@ from typing import Any
 
 import dagster as dg
 
-from genre_assets.audio import assets, inventory, properties
-from genre_assets.audio import features as feature_tables
+from genre_assets import pools
+from genre_assets.audio import assets
 from genre_assets.audio.extract import feature_set_named
+from genre_assets.audio.tables import features as feature_tables
+from genre_assets.audio.tables import inventory, properties
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -18,19 +20,13 @@ def _feature_tables(store: ObjectStore, settings: Settings) -> dict[str, Any]:
     return {genre: feature_tables.read(store, settings, genre) for genre in made}
 
 
-def _result(found: properties.Finding, severity: dg.AssetCheckSeverity) -> dg.AssetCheckResult:
-    return dg.AssetCheckResult(
-        passed=found.holds, severity=severity, description=found.summary, metadata=dict(found.facts)
-    )
-
-
 @dg.asset_check(asset=assets.raw_audio)
 def quarantine_share(settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]) -> dg.AssetCheckResult:
     """The share of files in quarantine is not above GENRE_QUARANTINE_WARN_SHARE."""
     files = inventory.read_all(store, settings)
     quarantine = inventory.read_all(store, settings, quarantine=True)
     found = properties.quarantine_share(files, quarantine, settings.quarantine_warn_share)
-    return _result(found, dg.AssetCheckSeverity.WARN)
+    return found.result(warn=True)
 
 
 @dg.asset_check(asset=assets.raw_audio)
@@ -38,7 +34,7 @@ def no_conflicting_labels(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
     """No recording is labelled with two genres (such files are in quarantine; a person has to decide)."""
-    return _result(properties.no_conflicting_labels(inventory.read_all(store, settings)), dg.AssetCheckSeverity.WARN)
+    return properties.no_conflicting_labels(inventory.read_all(store, settings)).result(warn=True)
 
 
 @dg.asset_check(asset=assets.features, blocking=True)
@@ -48,7 +44,7 @@ def features_are_finite(
     """No feature is infinite or not a number."""
     columns = feature_set_named(settings.feature_set).columns
     found = properties.finite(_feature_tables(store, settings), columns)
-    return _result(found, dg.AssetCheckSeverity.ERROR)
+    return found.result()
 
 
 @dg.asset_check(asset=assets.features, blocking=True)
@@ -58,19 +54,24 @@ def features_have_their_schema(
     """Every genre's table has the columns and types of its feature set, in order, even if it is empty."""
     expected = feature_tables.empty_table(feature_set_named(settings.feature_set)).dtypes
     found = properties.schema(_feature_tables(store, settings), expected)
-    return _result(found, dg.AssetCheckSeverity.ERROR)
+    return found.result()
 
 
-@dg.asset_check(asset=assets.features, blocking=True)
+# In the pool, so that nobody can ask for it alone while a run is between the one table and the other.
+@dg.asset_check(asset=assets.features, blocking=True, pool=pools.AUDIO)
 def features_match_the_inventory(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
-    """The files in the feature tables are the usable files of the inventory: none missing, none stale, none twice."""
+    """The files in the feature tables are the usable files of the inventory: none missing, none stale, none twice.
+
+    A file that was deleted or overwritten after it was inventoried is no fault: its genre is asked for again.
+    """
     tables = _feature_tables(store, settings)
-    manifests = (feature_tables.read_manifest(store, settings, genre) for genre in tables)
-    left_out = {fingerprint for manifest in manifests if manifest for fingerprint in manifest.left_out}
-    found = properties.same_files(tables, inventory.read_all(store, settings), left_out)
-    return _result(found, dg.AssetCheckSeverity.ERROR)
+    manifests = [made for genre in tables if (made := feature_tables.read_manifest(store, settings, genre))]
+    left_out = {fingerprint for manifest in manifests for fingerprint in manifest.left_out}
+    gone = {key for manifest in manifests for key in manifest.gone}
+    found = properties.same_files(tables, inventory.read_all(store, settings), left_out, gone)
+    return found.result()
 
 
 CHECKS: list[dg.AssetChecksDefinition] = [

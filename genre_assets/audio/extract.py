@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genre_assets.audio import decode as decoding
-from genre_assets.audio import default_set, gtzan37, segments
-from genre_assets.audio.filters import Doubles, Floats
-from genre_assets.audio.memory import keep_freed_memory
-from genre_assets.audio.reasons import AudioError, Reason
-from genre_assets.audio.spectrum import analyse
+from genre_assets.audio.decoding import decode as decoding
+from genre_assets.audio.decoding import segments
+from genre_assets.audio.decoding.reasons import AudioError, Reason
+from genre_assets.audio.dsp.filters import Doubles, Floats
+from genre_assets.audio.dsp.memory import keep_freed_memory
+from genre_assets.audio.dsp.spectrum import analyse
+from genre_assets.audio.feature_sets import default, gtzan37
 from genre_assets.errors import BadInput
 
 if TYPE_CHECKING:
@@ -40,9 +41,9 @@ class FeatureSet:
 FEATURE_SETS: Mapping[str, FeatureSet] = {
     "default": FeatureSet(
         "default",
-        default_set.VERSION,
-        default_set.COLUMNS,
-        lambda samples, rate: default_set.compute(default_set.spectrum_of(samples, rate)),
+        default.VERSION,
+        default.COLUMNS,
+        lambda samples, rate: default.compute(default.spectrum_of(samples, rate)),
     ),
     "gtzan37": FeatureSet(
         "gtzan37",
@@ -55,7 +56,21 @@ FEATURE_SETS: Mapping[str, FeatureSet] = {
 
 @dataclass(frozen=True)
 class Limits:
-    """How much of a file is used, and what is refused; see the settings of the same names."""
+    """How much of a file is used, and what is refused; see the settings of the same names.
+
+    Parameters
+    ----------
+    max_seconds : float
+        Seconds of a file that are used.
+    segment_seconds : float
+        Seconds of a segment: each has a row of features.
+    offset : {"start", "middle", "random"}
+        Where in a longer file the used part begins.
+    min_seconds : float
+        Files shorter than this are refused.
+    max_file_mb : float
+        Files of more MiB than this are refused.
+    """
 
     max_seconds: float = 30.0
     segment_seconds: float = 10.0
@@ -65,7 +80,18 @@ class Limits:
 
     @classmethod
     def from_settings(cls, settings: "Settings") -> "Limits":
-        """The limits that the settings state."""
+        """Take the limits that the settings state.
+
+        Parameters
+        ----------
+        settings : Settings
+            Of the stack.
+
+        Returns
+        -------
+        Limits
+            With the settings' values.
+        """
         return cls(
             settings.max_seconds, settings.segment_seconds, settings.offset, settings.min_seconds, settings.max_file_mb
         )
@@ -73,7 +99,29 @@ class Limits:
 
 @dataclass(frozen=True)
 class Item:
-    """What a file gave: a feature row for each segment, and facts. Times to decode and to extract are in seconds."""
+    """What a file gave: a feature row for each segment, and facts.
+
+    Parameters
+    ----------
+    features : ndarray of float32, shape (segments, columns)
+        A row for each segment.
+    segments : tuple of (int, float, float)
+        Index, start and length in seconds of each row.
+    fingerprint : str
+        SHA-256 of the bytes, in hexadecimal.
+    duration_s : float
+        Length of the file in seconds.
+    sample_rate : int
+        Of the file, in hertz.
+    channels : int
+        Of the file.
+    format : str
+        Container and codec.
+    decode_s : float
+        Seconds that decoding took.
+    extract_s : float
+        Seconds that the features took.
+    """
 
     features: Floats  # [segments, columns]
     segments: tuple[tuple[int, float, float], ...]  # index, start and length in seconds of each row
@@ -94,9 +142,36 @@ def feature_set_named(name: str) -> FeatureSet:
 
 
 def extract(samples: Floats, sample_rate: int, *, feature_set: str = "default") -> Floats:
-    """The feature row of a mono waveform (float32 [n]): float32 [columns].
+    """Compute the feature row of a mono waveform.
 
-    Raises `AudioError` (`EMPTY`, `NOT_FINITE`) if there is nothing to compute on or the result is not finite.
+    Parameters
+    ----------
+    samples : ndarray of float32, shape (n,)
+        Mono samples, 1 being full scale.
+    sample_rate : int
+        In hertz.
+    feature_set : {"default", "gtzan37"}
+        Which columns.
+
+    Returns
+    -------
+    ndarray of float32, shape (columns,)
+        One value for each column of the feature set.
+
+    Raises
+    ------
+    AudioError
+        `EMPTY` if there is no sample, `NOT_FINITE` if a feature is infinite or not a number.
+    BadInput
+        For an unknown feature set.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from genre_assets import extract
+    >>> tone = np.sin(np.arange(3 * 22050, dtype=np.float32) / 20)
+    >>> extract(tone, 22050, feature_set="gtzan37").shape
+    (37,)
     """
     if not len(samples):
         raise AudioError(Reason.EMPTY, "no sample in it")
@@ -144,7 +219,29 @@ def decode_limited(source: bytes | Path, limits: Limits) -> decoding.Clip:
 
 
 def extract_item(source: bytes | Path, *, feature_set: str = "default", limits: Limits | None = None) -> Item:
-    """Decode a file and extract a row for each segment. Raises `AudioError` if it cannot be used."""
+    """Decode a file and extract a row of features for each segment.
+
+    Parameters
+    ----------
+    source : bytes or Path
+        The file, or its content.
+    feature_set : {"default", "gtzan37"}
+        Which columns.
+    limits : Limits, optional
+        How much of the file is used, and what is refused.
+
+    Returns
+    -------
+    Item
+        The rows, and facts about the file.
+
+    Raises
+    ------
+    AudioError
+        With its reason, if the file cannot be used.
+    BadInput
+        For an unknown feature set.
+    """
     limits = limits or Limits()
     started = time.perf_counter()
     clip = decode_limited(source, limits)

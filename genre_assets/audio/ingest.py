@@ -1,7 +1,8 @@
 """Uploading a folder of music into the raw bucket: sub-folders are genres. Idempotent: what is there is not sent again."""
 
 import hashlib
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +18,11 @@ SUFFIXES = frozenset(
 
 @dataclass(frozen=True)
 class Uploaded:
-    """Counts of files. `skipped` are those that do not look like audio, or lie in no genre's folder."""
+    """Counts of files; of those left out, by their folder, how many and why."""
 
     uploaded: int
     unchanged: int
-    skipped: int
+    left_out: Mapping[str, str]
 
 
 def upload_folder(
@@ -35,7 +36,7 @@ def upload_folder(
 
     Raises `BadInput` if the folder is missing, has no genre's folder, or holds no audio.
     """
-    files, skipped = find_audio(folder)
+    files, left_out = find_audio(folder)
     store.ensure_buckets(settings.raw_bucket)
     there = {item.key: item for item in store.list(settings.raw_bucket)}
     uploaded = 0
@@ -48,27 +49,42 @@ def upload_folder(
             store.upload_file(settings.raw_bucket, key, path)
             uploaded += 1
         progress(done, len(files))
-    return Uploaded(uploaded, len(files) - uploaded, skipped)
+    return Uploaded(uploaded, len(files) - uploaded, left_out)
 
 
-def find_audio(folder: Path) -> tuple[list[Path], int]:
-    """Audio files in the genres' folders, sorted, and how many other files there are. Raises `BadInput`; see above."""
+def find_audio(folder: Path) -> tuple[list[Path], dict[str, str]]:
+    """Audio files in the genres' folders, sorted; of the other files, by folder, how many and why they are left out.
+
+    Raises `BadInput`; see above.
+    """
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}")
     genres = [genre for genre in GENRES if (folder / genre).is_dir()]
     if not genres:
         raise BadInput(f"{folder} has no folder named like a genre; expected some of: {', '.join(GENRES)}")
     everything = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    files = [
-        path
-        for path in everything
-        if path.suffix.lower() in SUFFIXES
-        and path.relative_to(folder).parts[0] in genres
-        and len(path.relative_to(folder).parts) > 1
-    ]
+    why = {path: _why_left_out(path.relative_to(folder), genres) for path in everything}
+    files = [path for path in everything if not why[path]]
     if not files:
         raise BadInput(f"no audio in the genres' folders of {folder}; it is known by: {', '.join(sorted(SUFFIXES))}")
-    return files, len(everything) - len(files)
+    counts = Counter((_top(path.relative_to(folder)), why[path]) for path in everything if why[path])
+    left_out: dict[str, str] = {}
+    for (name, reason), n in sorted(counts.items()):
+        said = f"{n} {'file' if n == 1 else 'files'} {reason}"
+        left_out[name] = f"{left_out[name]}; {said}" if name in left_out else said
+    return files, left_out
+
+
+def _why_left_out(path: Path, genres: Sequence[str]) -> str:
+    if len(path.parts) == 1:
+        return "in no genre's folder"
+    if path.parts[0] not in genres:
+        return "in a folder that is not named like a genre"
+    return "" if path.suffix.lower() in SUFFIXES else f"without the ending of an audio file ({path.suffix or 'none'})"
+
+
+def _top(path: Path) -> str:
+    return f"{path.parts[0]}/" if len(path.parts) > 1 else path.name
 
 
 def _has_etag(path: Path, etag: str) -> bool:

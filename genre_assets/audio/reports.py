@@ -2,12 +2,11 @@
 
 import base64
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from genre_assets.audio import features as feature_tables
-from genre_assets.audio import inventory
-from genre_assets.audio.reasons import MEANING, OK, Reason
+from genre_assets import keys
+from genre_assets.audio.decoding.reasons import MEANING, OK, Reason
 from genre_assets.settings import Settings
 from genre_assets.text import in_markdown
 
@@ -15,10 +14,12 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+Facts = dict[str, str | int | float]
+VERSION = "version of the table"
 _BLUE, _ORANGE = "#2a6f97", "#e07a2f"
 
 
-def of_inventory(table: "pd.DataFrame", settings: Settings, genre: str) -> dict[str, str | int | float]:
+def of_inventory(table: "pd.DataFrame", settings: Settings, genre: str) -> Facts:
     """Metadata of one genre's inventory."""
     usable = table[table["verdict"] == OK]
     return {
@@ -26,19 +27,28 @@ def of_inventory(table: "pd.DataFrame", settings: Settings, genre: str) -> dict[
         "usable": len(usable),
         "in quarantine": len(table) - len(usable),
         "hours": round(float(usable["duration_s"].sum()) / 3600, 3),
-        "inventory": f"s3://{settings.features_bucket}/{inventory.inventory_key(genre)}",
-        "quarantine": f"s3://{settings.features_bucket}/{inventory.quarantine_key(genre)}",
+        "inventory": f"s3://{settings.features_bucket}/{keys.inventory(genre)}",
+        "quarantine": f"s3://{settings.features_bucket}/{keys.quarantine(genre)}",
     }
 
 
-def of_features(table: "pd.DataFrame", settings: Settings, genre: str) -> dict[str, str | int | float]:
+def of_features(table: "pd.DataFrame", settings: Settings, genre: str) -> Facts:
     """Metadata of one genre's features."""
     return {
         "dagster/row_count": len(table),
         "recordings": int(table["recording"].nunique()),
         "hours": round(float(table["seconds"].sum()) / 3600, 3),
-        "table": f"s3://{settings.features_bucket}/{feature_tables.part_key(settings.feature_set, genre)}",
+        "table": f"s3://{settings.features_bucket}/{keys.features(settings.feature_set, genre)}",
     }
+
+
+def what_was_done(genre: str, asked: bool, written: Collection[str]) -> str:
+    """What a run did to the table of a genre, for its page. A range of genres has some that nobody changed."""
+    if asked:
+        return "its table was written" if genre in written else "nothing: its table is as it was"
+    if genre in written:
+        return "its table was written, because of a change in another genre"
+    return "nothing: an earlier run wrote its table and was stopped before it could say so"
 
 
 def table_of_reasons(tables: "Mapping[str, pd.DataFrame]", *, examples: int = 3) -> str:

@@ -1,12 +1,17 @@
 """The sensor on the raw bucket. A thin shell: what to ask for is decided by pure functions in `arrivals` and `listing`."""
 
 import time
+from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from genre_assets.audio import arrivals, listing, materialised
+from genre_assets import pools
+from genre_assets.audio.arrivals import decision as arrivals
+from genre_assets.audio.arrivals import materialised
+from genre_assets.audio.tables import listing
 from genre_assets.errors import GenreError
-from genre_assets.settings import Settings, load_settings
+from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 UNFINISHED = [
@@ -21,17 +26,16 @@ INGESTING_JOBS = ("ingest", "build")
 
 @dg.sensor(
     job_name="ingest",
-    minimum_interval_seconds=load_settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def raw_bucket(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.SensorResult | dg.SkipReason:
-    """Asks for a run of `ingest` for the genres whose objects were added, removed or overwritten.
+    """Asks for one run of `ingest` for all genres whose objects were added, removed or overwritten.
 
-    While a run that reads the bucket is under way it waits, so that a bulk upload becomes a few runs and no two runs
-    write one table. What the stored tables already hold is not asked for. A listing that fails is a skip, never an
-    empty bucket.
+    While a run that reads the bucket is queued or under way, of whatever job, it waits, so that a bulk upload becomes a
+    few runs and no work is asked for twice. What the stored tables already hold is not asked for. A listing that fails
+    is a skip, never an empty bucket.
     """
     cursor = arrivals.Cursor.load(context.cursor)
     try:
@@ -46,18 +50,30 @@ def raw_bucket(
     decision = arrivals.decide(now, held, cursor, clock=time.time())
     if decision.action == "skip":
         return dg.SensorResult(skip_reason=decision.reason, cursor=decision.cursor.dump())
-    requests = [_request(first, last) for first, last in listing.contiguous(decision.genres)]
-    return dg.SensorResult(run_requests=requests, cursor=decision.cursor.dump())
+    return dg.SensorResult(run_requests=[_request(decision.genres)], cursor=decision.cursor.dump())
 
 
 def _is_being_read(instance: dg.DagsterInstance) -> bool:
-    return any(instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)) for job in INGESTING_JOBS)
+    """Whether a run of the pool `audio` is not finished. Runs that an older version queued know no pool: the name tells."""
+    return any(
+        run.job_name in INGESTING_JOBS
+        or (run.run_op_concurrency is not None and pools.AUDIO in (run.run_op_concurrency.all_pools or ()))
+        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+    )
 
 
-def _request(first: str, last: str) -> dg.RunRequest:
-    if first == last:
-        return dg.RunRequest(partition_key=first)
-    return dg.RunRequest(tags={"dagster/asset_partition_range_start": first, "dagster/asset_partition_range_end": last})
+def _request(genres: Sequence[str]) -> dg.RunRequest:
+    """One run. Dagster's runs take a range of partitions, so the genres that lie between are looked at as well.
+
+    That costs a listing. As two runs, the one that was planned first and ended last would leave the checks of what it
+    materialised without a result.
+    """
+    tags = {"genre/reason": f"changed in the raw bucket: {', '.join(genres)}"}
+    if len(genres) == 1:
+        return dg.RunRequest(partition_key=genres[0], tags=tags)
+    return dg.RunRequest(
+        tags={**tags, ASSET_PARTITION_RANGE_START_TAG: genres[0], ASSET_PARTITION_RANGE_END_TAG: genres[-1]}
+    )
 
 
 SENSORS: list[dg.SensorDefinition] = [raw_bucket]

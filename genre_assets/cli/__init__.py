@@ -5,6 +5,7 @@ A file for each group of commands; `COMMANDS` holds their order in the help.
 
 import io
 import sys
+from importlib.metadata import version
 from typing import Annotated
 
 import typer
@@ -25,6 +26,7 @@ app = typer.Typer(
 COMMANDS = (
     stack.up,
     stack.down,
+    stack.migrate,
     status.status,
     alerts.alerts,
     audio.ingest,
@@ -32,6 +34,7 @@ COMMANDS = (
     model.run,
     audio.extract,
     serving.predict,
+    model.batch,
     model.promote,
     model.history,
     model.rollback,
@@ -41,9 +44,18 @@ COMMANDS = (
 )
 
 
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"genre-assets {version('genre-assets')}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    _: Annotated[
+        bool, typer.Option("--version", help="Say the version and do nothing.", callback=_say_version, is_eager=True)
+    ] = False,
 ) -> None:
     global _debug
     _debug = debug

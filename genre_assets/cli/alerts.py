@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from genre_assets.cli.base import AsJson, Limit, say_error
+from genre_assets.cli.guard import code_of
 from genre_assets.errors import GenreError
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
@@ -21,32 +22,34 @@ def alerts(
     Exit code 1 if the alerts in the database cannot be read; those of the supervisor are shown all the same.
     """
     from genre_assets.database import Database
-    from genre_assets.serving import alert_channels, alert_listing
-    from genre_assets.stack import notifier
+    from genre_assets.serving.alerts import channels, listing
     from genre_assets.stack.own_stack import require_own
+    from genre_assets.stack.supervision import notifier
 
     settings = load_settings()
     database = Database(settings.database_url.get_secret_value())
-    shown: list[alert_listing.Shown] = []
-    problems: list[str] = []
+    shown: list[listing.Shown] = []
+    problems: list[GenreError] = []
     try:
-        shown += alert_listing.from_file(notifier.alerts_file(settings.home), resolved=everything)
+        shown += listing.from_file(notifier.alerts_file(settings.home), resolved=everything)
     except GenreError as error:
-        problems.append(str(error))
+        problems.append(error)
     try:
         require_own(settings, "database_url")
-        shown += alert_listing.from_database(database, resolved=everything, limit=limit)
+        shown += listing.from_database(database, resolved=everything, limit=limit)
     except GenreError as error:
-        problems.append(str(error))
-    has_channel = bool(alert_channels.from_settings(settings))
+        problems.append(error)
+    has_channel = bool(channels.from_settings(settings))
     if as_json:
         rows = [alert.as_json() for alert in shown]
-        typer.echo(json.dumps({"alerts": rows, "problems": problems, "has_channel": has_channel}, indent=1))
+        typer.echo(
+            json.dumps({"alerts": rows, "problems": [*map(str, problems)], "has_channel": has_channel}, indent=1)
+        )
     else:
         for alert in shown:
             since = f"since {alert.opened_at}" + (f", resolved {alert.resolved_at}" if alert.resolved_at else "")
             seen = f", seen {alert.seen} times" if alert.seen is not None else ""
-            notified = alert.notified or (() if has_channel else (alert_listing.NO_CHANNEL,))
+            notified = alert.notified or (() if has_channel else (listing.NO_CHANNEL,))
             lines = [
                 f"{alert.severity}: {alert.title} ({alert.key})",
                 f"{since}{seen}",
@@ -58,6 +61,6 @@ def alerts(
         if not shown and not problems:
             typer.echo("no alert is open" if not everything else "there are no alerts")
     for problem in problems:
-        say_error(problem)
+        say_error(str(problem))
     if problems:
-        raise typer.Exit(1)
+        raise typer.Exit(code_of(problems[-1]))

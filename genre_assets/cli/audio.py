@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from genre_assets.cli.base import console, plain, progress_bar, stack_settings
+from genre_assets.cli.base import console, plain, progress_bar, say, stack_settings
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
 
@@ -22,7 +22,9 @@ def ingest(folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders
     settings = stack_settings("s3_endpoint_url")
     with progress_bar("uploading") as advance:
         report = upload_folder(folder, store=ObjectStore(s3_client(settings)), settings=settings, progress=advance)
-    typer.echo(f"{report.uploaded} uploaded, {report.unchanged} unchanged, {report.skipped} skipped")
+    for name, why in report.left_out.items():
+        say(f"left out: {name}: {why}")
+    typer.echo(f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}")
 
 
 def gtzan(

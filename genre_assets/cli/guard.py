@@ -13,10 +13,11 @@ from typing import Any
 import typer
 
 from genre_assets.cli.base import say, say_error
-from genre_assets.errors import GenreError
+from genre_assets.errors import GenreError, NoStack
 from genre_assets.settings import load_settings
 
 FAILED = 1
+NOTHING_TO_ACT_ON = 2  # as of a wrong argument
 INTERRUPTED = 130  # as shells say it of a process that SIGINT ended
 PIPE_CLOSED = 141  # likewise SIGPIPE
 
@@ -45,9 +46,14 @@ def guarded(command: Callable[..., Any], wants_traceback: Callable[[], bool]) ->
             if wants_traceback():
                 raise
             say_error(_message(error))
-            raise typer.Exit(FAILED) from None
+            raise typer.Exit(code_of(error)) from None
 
     return run
+
+
+def code_of(error: Exception) -> int:
+    """The exit code of a command that ends with the error."""
+    return NOTHING_TO_ACT_ON if isinstance(error, NoStack) else FAILED
 
 
 def _message(error: Exception) -> str:

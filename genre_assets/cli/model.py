@@ -21,6 +21,23 @@ def run(
 
     with _run_goes_on():
         launch_and_follow(stack_settings("dagster_url"), job, report=say)
+    say(f"{job}: done")
+
+
+def batch(
+    prefix: Annotated[str, typer.Argument(help="Of keys in the raw bucket; empty: everything in it.")] = "",
+    log: Annotated[
+        bool, typer.Option("--log", help="Count the answers as clients' traffic, which drift is judged by.")
+    ] = False,
+) -> None:
+    """Answer everything under a prefix of the raw bucket into one Parquet; only what is new or changed is asked."""
+    from genre_assets.orchestrate import launch_and_follow
+
+    config = {"ops": {"batch_predictions": {"config": {"prefix": prefix, "log": log}}}}
+    settings = stack_settings("dagster_url")
+    with _run_goes_on():
+        launch_and_follow(settings, "batch", run_config=config, report=say)
+    say(f"batch: done; the Parquet is named in {settings.dagster_link}/assets/batch_predictions")
 
 
 def promote(
@@ -33,6 +50,7 @@ def promote(
 
     with _run_goes_on():
         promote_route(stack_settings("dagster_url"), route, reason=reason, pin=pin, report=say)
+    say(f"{route} serves{', pinned' if pin else ''}")
 
 
 def history(limit: Limit = 50, as_json: AsJson = False) -> None:
@@ -61,16 +79,17 @@ def rollback(
     ] = False,
 ) -> None:
     """Go back to an earlier model version and serve it, without a rebuild. The move is audited."""
-    from genre_assets.models.registry import ModelRegistry
-    from genre_assets.models.rollback import rollback as move
+    from genre_assets.models.mlflow.registry import ModelRegistry
+    from genre_assets.models.selection.rollback import rollback as move
     from genre_assets.orchestrate import launch_and_follow
 
     settings = stack_settings("mlflow_database_url", "s3_endpoint_url", "database_url", "dagster_url")
     alias: Literal["champion", "fallback"] = "fallback" if fallback else "champion"
     registry = ModelRegistry.from_settings(settings)
-    say(move(registry, version, alias=alias, actor="person", reason=reason))
+    say(move(registry, version, alias=alias, actor="person", reason=reason, floor=settings.fallback_floor))
     with _run_goes_on():
         launch_and_follow(settings, "release", report=say)
+    say(f"the release with version {version} as {alias} is live")
 
 
 @contextmanager
@@ -79,5 +98,5 @@ def _run_goes_on() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        say(f"a run that was launched goes on; see {load_settings().dagster_url}/runs")
+        say(f"a run that was launched goes on; see {load_settings().dagster_link}/runs")
         raise

@@ -22,7 +22,7 @@ def predict(
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that does not answer.")] = 5.0,
 ) -> None:
     """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed."""
-    from genre_assets.serving.client import GenreClient, collect_items
+    from genre_assets.triton.client.sync import GenreClient, collect_items
 
     settings = stack_settings("triton_grpc")
     failed = False
@@ -47,7 +47,7 @@ def review(
 ) -> None:
     """Write the answered clips that are worth a label (least sure, most unlike the training data), or take labels back."""
     from genre_assets.database import Database
-    from genre_assets.serving.review import candidates, take_labels, write_list
+    from genre_assets.serving.feedback.review import candidates, take_labels, write_list
     from genre_assets.store import ObjectStore, s3_client
 
     settings = stack_settings("s3_endpoint_url") if take else stack_settings("s3_endpoint_url", "database_url")
@@ -69,7 +69,7 @@ def backfill(
 ) -> None:
     """Judge past windows of answered requests again; safe to interrupt and repeat."""
     from genre_assets.database import Database
-    from genre_assets.serving.backfill import backfill as judge_again
+    from genre_assets.serving.feedback.backfill import backfill as judge_again
     from genre_assets.store import ObjectStore, s3_client
 
     settings = stack_settings("s3_endpoint_url", "database_url")
@@ -88,7 +88,7 @@ def _await_server(address: str, seconds: float) -> None:
 
     Raises `TransientFailure` after so many seconds.
     """
-    from genre_assets.serving.client import answers
+    from genre_assets.triton.client.sync import answers
 
     end = time.monotonic() + seconds
     said = False
@@ -105,9 +105,17 @@ def _await_server(address: str, seconds: float) -> None:
 
 
 def _nothing_is_released(settings: Settings) -> bool:
-    """Whether the server is up and has no model at all: waiting for one would not help."""
-    from genre_assets.serving.control import TritonControl
+    """Whether the server is up and has no model at all: waiting for one would not help.
 
+    That is asked by HTTP. Who states the gRPC address alone means a server whose HTTP address nobody knows: the default
+    one may be another's.
+    """
+    from genre_assets.stack.configuration import stated_outside
+    from genre_assets.triton.control import TritonControl
+
+    stated = stated_outside()
+    if "GENRE_TRITON_GRPC" in stated and "GENRE_TRITON_HTTP" not in stated:
+        return False
     control = TritonControl.from_settings(settings)
     try:
         return not control.ready() and control.index() == []

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import say
+from genre_assets.cli.base import say, stack_settings
 from genre_assets.cli.status import print_status
 from genre_assets.settings import load_settings
 
@@ -27,6 +27,18 @@ def down() -> None:
     from genre_assets.stack import local
 
     local.down(load_settings(), report=say)
+
+
+def migrate() -> None:
+    """Bring the platform's tables in PostgreSQL up to this version of the code, with their data.
+
+    `up` does it, and so does whatever first asks the database; an installation without `up` may want to choose when.
+    """
+    from genre_assets.database import Database
+
+    url = stack_settings("database_url").database_url.get_secret_value()
+    before, now = Database(url, tables=False).version(), Database(url).version()
+    say(f"the tables are at version {now}" + ("" if now == before else f" (were at {before or 'none'})"))
 
 
 def demo(

@@ -10,6 +10,11 @@ from rich.table import Table
 from genre_assets.cli.base import NOTHING_SERVED, AsJson, plain
 from genre_assets.settings import load_settings
 
+NO_FALLBACK = (
+    "fallback: none. When audio drifts, the champion serves on and retraining is asked for; the check there_is_a_fallback "
+    "of champion_models says why"
+)
+
 if TYPE_CHECKING:
     from genre_assets.stack.local import Status
 
@@ -24,7 +29,7 @@ def status(as_json: AsJson = False) -> None:
     settings = load_settings()
     found = local.status(settings)
     if as_json:
-        typer.echo(json.dumps({"services": found.services, "route": found.route}, indent=1))
+        typer.echo(json.dumps({"services": found.services, "route": found.route, "fallback": found.fallback}, indent=1))
     else:
         print_status(found)
     if not all(service["healthy"] for service in found.services.values()):
@@ -41,6 +46,9 @@ def print_status(found: "Status") -> None:
         why = service.get("why") or (f"restarted: {service['last_restart']}" if "last_restart" in service else "")
         table.add_row(name, light, str(service["restarts"]), plain(address), plain(why))
     Console().print(table)
-    triton = found.services["triton"]["light"]
-    nothing = NOTHING_SERVED if triton == "healthy" else f"unknown (triton is {triton})"
+    lights = {name: found.services[name]["light"] for name in ("triton", "triton-door")}
+    away = [f"{name} is {light}" for name, light in lights.items() if light != "healthy"]
+    nothing = f"unknown ({', '.join(away)})" if away else NOTHING_SERVED
     typer.echo(f"route: {found.route or nothing}")
+    if found.fallback is False:
+        typer.echo(NO_FALLBACK)

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.demo.traffic import Request, Traffic
 from genre_assets.errors import PermanentFailure
@@ -18,6 +19,7 @@ from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client
 
 # A demonstration has tens of clips and minutes, not thousands and days: smaller windows, shorter dwell and studies.
+# They hold while the story is told; the documented defaults (or what was set) come back at its end.
 SETTINGS = {
     "GENRE_WINDOW_SIZE": "32",
     "GENRE_WINDOW_MINIMUM": "24",
@@ -66,12 +68,18 @@ def tell(audio: Path | None) -> None:
     narrator = Narrator()
     told = Told()
     narrator.chapter("1. Start the services")
+    narrator.say(
+        f"with windows of {SETTINGS['GENRE_WINDOW_SIZE']} items, a short dwell and short studies, for the story"
+    )
     settings = local.up(extra=SETTINGS, report=narrator.say)
     folder = _audio(settings, audio, narrator, told)
     _ingest(settings, folder, narrator, told)
-    _build(settings, narrator, told)
+    has_fallback = _build(settings, narrator, told)
     _predict(settings, folder, narrator, told)
-    _drift_and_back(settings, folder, narrator, told)
+    _drift_and_back(settings, folder, narrator, told, has_fallback=has_fallback)
+    narrator.chapter("8. The story's settings end")
+    settings = local.up(report=narrator.say)
+    told.add("windows from now on", f"{settings.window_size} distinct items (GENRE_WINDOW_SIZE)")
     _close(settings, narrator, told)
 
 
@@ -110,23 +118,31 @@ def _ingest(settings: Settings, folder: Path, narrator: Narrator, told: Told) ->
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     narrator.say(f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}")
+    for name, why in report.left_out.items():
+        narrator.say(f"left out: {name}: {why}")
     told.add("files in S3", report.uploaded + report.unchanged)
 
 
-def _build(settings: Settings, narrator: Narrator, told: Told) -> None:
-    from genre_assets.models.registry import ModelRegistry
+def _build(settings: Settings, narrator: Narrator, told: Told) -> bool:
+    """Returns whether there is a fallback."""
+    from genre_assets.models.mlflow.registry import ModelRegistry
+    from genre_assets.models.tuning.card import in_one_line
 
     narrator.chapter("4. Build: features, models, champion, environment, Triton repository, live ensemble")
     launch_and_follow(settings, "build", report=narrator.say)
     registry = ModelRegistry.from_settings(settings)
     for alias in ("champion", "fallback"):
         version = registry.version(alias)
+        if version is None and alias == "champion":
+            raise PermanentFailure(f"the build ended without a {alias}; see {settings.mlflow_link}")
         if version is None:
-            raise PermanentFailure(f"the build ended without a {alias}; see {settings.mlflow_url}")
-        said = "G-mean {:.2f} (95 % interval {:.2f} to {:.2f}) in grouped cross-validation"
-        g_mean = said.format(*(version.metrics[f"cross_validation_g_mean{end}"] for end in ("", "_low", "_high")))
-        told.add(alias, f"{version.family}, version {version.version}, {g_mean}")
-        narrator.say(f"{alias}: {version.family}, version {version.version}, {g_mean}")
+            last = registry.last_move(alias)
+            told.add(alias, f"none: {last.reason}" if last else "none")
+        else:
+            figures = in_one_line(version.metrics, "cross_validation")
+            told.add(alias, f"{version.family}, version {version.version}, {figures}")
+        narrator.say(": ".join(told.rows[-1]))
+    return registry.version("fallback") is not None
 
 
 def _predict(settings: Settings, folder: Path, narrator: Narrator, told: Told) -> None:
@@ -136,7 +152,7 @@ def _predict(settings: Settings, folder: Path, narrator: Narrator, told: Told) -
 
     narrator.chapter("5. Predict held-out clips through Triton (tritonclient, gRPC)")
     store = ObjectStore(s3_client(settings))
-    rows = store.read_parquet(settings.features_bucket, "training_set/part.parquet")
+    rows = store.read_parquet(settings.features_bucket, keys.TRAINING_SET)
     held_out = rows[rows["split"] != "train"].drop_duplicates("key")
     if held_out.empty:
         narrator.say("no recording is held out: too few of them")
@@ -157,16 +173,19 @@ def _predict(settings: Settings, folder: Path, narrator: Narrator, told: Told) -
     told.add("held-out clips", said)
 
 
-def _drift_and_back(settings: Settings, folder: Path, narrator: Narrator, told: Told) -> None:
+def _drift_and_back(settings: Settings, folder: Path, narrator: Narrator, told: Told, *, has_fallback: bool) -> None:
     database = Database(settings.database_url.get_secret_value())
     answered = database.rows("SELECT count(*) AS n FROM served_requests")[0]["n"]
     traffic = Traffic(folder, seconds=settings.segment_seconds, seed=settings.seed + answered)
-    narrator.chapter("6. Drift: the fallback takes over")
+    narrator.chapter("6. Drift: the fallback takes over" if has_fallback else "6. Drift: retraining is asked for")
     narrator.say(
         f"traffic: distinct {settings.segment_seconds:g} s segments of held-out and training clips, "
         f"{settings.window_size} in a window; now in the telephone band, quieter, noisy"
     )
     watch = Watch(settings, database, narrator)
+    if not has_fallback:
+        told.add("drift without a fallback", watch.send_until_retraining(traffic.drifted()))
+        return
     told.add("drift to fallback", watch.send_until("fallback", traffic.drifted()))
     narrator.chapter("7. Clean audio: the champion returns")
     told.add("clean to champion", watch.send_until("champion", traffic.clean()))
@@ -177,7 +196,7 @@ class Watch:
     """Sends window after window and waits for the verdicts, as the running daemon gives them."""
 
     def __init__(self, settings: Settings, database: Database, narrator: Narrator) -> None:
-        from genre_assets.serving.control import TritonControl
+        from genre_assets.triton.control import TritonControl
 
         self.settings = settings
         self.database = database
@@ -198,11 +217,24 @@ class Watch:
                 self.narrator.say(taken)
                 return taken
         raise PermanentFailure(
-            f"{route} does not serve after {MOST_WINDOWS} windows; see {self.settings.dagster_url}/assets/drift_reports"
+            f"{route} does not serve after {MOST_WINDOWS} windows; see {self.settings.dagster_link}/assets/drift_reports"
         )
 
+    def send_until_retraining(self, requests: Iterator[Request]) -> str:
+        """Send windows of `requests` until retraining is asked for, as drift does where nothing could take over."""
+        from genre_assets.serving.promotion import retraining_requests
+
+        for number in range(1, MOST_WINDOWS + 1):
+            before = self._windows()
+            self._send(list(islice(requests, self.settings.window_size)))
+            self.narrator.say(f"window {number}: {self._wait_for_verdict(before, 'fallback')}")
+            if request := retraining_requests.open_request(self.database):
+                self.narrator.say(request.reason)
+                return f"retraining is asked for after {number} windows, and the champion serves on"
+        raise PermanentFailure(f"nothing is asked for after {MOST_WINDOWS} windows; see {self.settings.dagster_link}")
+
     def _send(self, requests: list[Request]) -> None:
-        from genre_assets.serving.client import GenreClient
+        from genre_assets.triton.client.sync import GenreClient
 
         with GenreClient(self.settings.triton_grpc) as client:
             for prediction in client.predict([request.audio for request in requests]):
@@ -243,14 +275,14 @@ class Watch:
 
 
 def _close(settings: Settings, narrator: Narrator, told: Told) -> None:
-    from genre_assets.serving.control import TritonControl
+    from genre_assets.triton.control import TritonControl
 
     route = TritonControl.from_settings(settings).route()
     if route != "champion":
         raise PermanentFailure(f"the champion should serve at the end, but it is {route}")
     told.add("serves now", route)
-    told.add("Dagster", settings.dagster_url)
-    told.add("MLflow", settings.mlflow_url)
+    told.add("Dagster", settings.dagster_link)
+    told.add("MLflow", settings.mlflow_link)
     told.add("Triton", f"gRPC {settings.triton_grpc}, HTTP {settings.triton_http}")
     told.add("Triton metrics", f"http://{settings.triton_metrics}/metrics")
     table = Table("what", "result", title=f"Done in {time.monotonic() - narrator.start:.0f} s", title_justify="left")

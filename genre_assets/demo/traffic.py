@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.audio.decode import Clip, decode
+from genre_assets.audio.decoding.decode import Clip, decode
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
 

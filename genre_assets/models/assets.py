@@ -9,20 +9,25 @@ from typing import Any
 
 import dagster as dg
 
+from genre_assets import keys, pools
+from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
-from genre_assets.models import champion, experiment, plots, stored, tables, training, vote
-from genre_assets.models.classifier import Family
-from genre_assets.models.families import FAMILIES
-from genre_assets.models.registry import ModelRegistry, RegisteredVersion
-from genre_assets.models.split import SPLITS
+from genre_assets.models.data import stored, tables, training
+from genre_assets.models.data.split import SPLITS
+from genre_assets.models.families.catalogue import FAMILIES
+from genre_assets.models.families.classifier import Family
+from genre_assets.models.mlflow.registry import ModelRegistry, RegisteredVersion
+from genre_assets.models.mlflow.tracked_run import TrackedRun
+from genre_assets.models.selection import champion
+from genre_assets.models.tuning import experiment, plots, vote
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 OWNERS = ["team:ml-platform"]
-POOL = "build"  # one run of them at a time: see dagster.yaml
+WHOLE_RUN = "MLflow run of this Dagster run"
 
 
-@dg.asset(deps=["features"], kinds={"python", "parquet", "s3"}, owners=OWNERS, code_version="1", pool=POOL)
+@dg.asset(deps=["features"], kinds={"python", "parquet", "s3"}, owners=OWNERS, code_version="2", pool=pools.BUILD)
 def training_set(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.MaterializeResult[None]:
@@ -42,6 +47,7 @@ def training_set(
         feature_set.columns,
         feature_set=feature_set.name,
         feature_set_version=feature_set.version,
+        cut=Cut.from_settings(settings),
         groups=stored.read_groups(store, settings),
         min_clips=settings.min_clips_per_genre,
     )
@@ -55,10 +61,11 @@ def training_set(
             "groups merged as near-duplicates": made.manifest.merged,
             "rows left out as copies of held-out rows": made.manifest.dropped,
             "columns": len(made.manifest.columns),
+            "clips are cut": str(made.manifest.cut),
             "splits": dict(made.manifest.splits),
             "class balance": dg.MetadataValue.md(plots.as_markdown("class balance", plots.class_balance(counts))),
             "recordings by genre": _genre_table(counts),
-            "data": f"s3://{settings.features_bucket}/{stored.KEY}",
+            "data": f"s3://{settings.features_bucket}/{keys.TRAINING_SET}",
         },
         data_version=dg.DataVersion(made.manifest.version),
     )
@@ -72,20 +79,22 @@ def tuned_asset(family: Family) -> dg.AssetsDefinition:
         deps=[training_set],
         kinds={"python", "mlflow", "onnx"},
         owners=OWNERS,
-        pool=POOL,
+        pool=pools.BUILD,
         code_version=f"{experiment.CODE_VERSION}.{family.version}",
         description=f"The best {family.name.replace('_', ' ')} that the budget finds, as a registered ONNX model.\n\n"
         "The Optuna study is kept in the database: an interrupted search goes on, a finished one is not repeated. "
-        "The objective is the G-mean of grouped cross-validation over the training rows.",
+        "The objective is the smoothed G-mean of grouped cross-validation over the training rows.",
     )
     def tuned(
         context: dg.AssetExecutionContext,
         settings: dg.ResourceParam[Settings],
         store: dg.ResourceParam[ObjectStore],
         registry: dg.ResourceParam[ModelRegistry],
+        mlflow: dg.ResourceParam[TrackedRun],
     ) -> dg.MaterializeResult[None]:
         data = stored.read(store, settings)
-        return _model_result(context, registry, experiment.obtain(family, data, settings, registry))
+        outcome = experiment.obtain(family, data, settings, registry, mlflow.run_id)
+        return _model_result(context, mlflow, family.name, outcome)
 
     return tuned
 
@@ -93,35 +102,41 @@ def tuned_asset(family: Family) -> dg.AssetsDefinition:
 TUNED = [tuned_asset(family) for family in FAMILIES.values()]
 
 
-@dg.asset(deps=TUNED, kinds={"python", "mlflow", "onnx"}, owners=OWNERS, code_version=vote.VERSION, pool=POOL)
+@dg.asset(deps=TUNED, kinds={"python", "mlflow", "onnx"}, owners=OWNERS, code_version=vote.VERSION, pool=pools.BUILD)
 def voting_model(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     store: dg.ResourceParam[ObjectStore],
     registry: dg.ResourceParam[ModelRegistry],
+    mlflow: dg.ResourceParam[TrackedRun],
 ) -> dg.MaterializeResult[None]:
     """The mean of the families' probabilities, as one more registered ONNX model: one more candidate for champion."""
     data = stored.read(store, settings)
-    return _model_result(context, registry, experiment.obtain_vote(data, settings, registry))
+    outcome = experiment.obtain_vote(data, settings, registry, mlflow.run_id)
+    return _model_result(context, mlflow, vote.NAME, outcome)
 
 
-@dg.asset(deps=[*TUNED, voting_model], kinds={"python", "mlflow"}, owners=OWNERS, code_version="1", pool=POOL)
+@dg.asset(deps=[*TUNED, voting_model], kinds={"python", "mlflow"}, owners=OWNERS, code_version="2", pool=pools.BUILD)
 def champion_models(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
     store: dg.ResourceParam[ObjectStore],
     registry: dg.ResourceParam[ModelRegistry],
+    mlflow: dg.ResourceParam[TrackedRun],
 ) -> dg.MaterializeResult[None]:
     """Champion and fallback, as registry aliases; every move of one is in the audit table with its reason.
 
-    A challenger replaces the champion only if it is surely better on recordings that neither has trained on. The
-    fallback is of another family, and follows the newest data.
+    A challenger replaces the champion only if the lower bound of the interval of its gain, on recordings that neither
+    was trained on, exceeds `GENRE_GATE_MARGIN`. The fallback is of another family, is better than chance on degraded
+    audio by the same kind of bound, and is retrained with new data. If no model qualifies, there is no fallback, and the
+    check `there_is_a_fallback` fails with the reason.
     """
     data = stored.read(store, settings)
     with tempfile.TemporaryDirectory() as folder:
         choice = champion.choose(registry, data, settings, store, Path(folder))
         candidates = champion.newest_of_each_family(registry, data.manifest.version)
-        for version in {choice.champion.version, choice.fallback.version, *(c.version for c in candidates)}:
+        chosen = (choice.champion.version, choice.fallback.version)
+        for version in {*(v for v in chosen if v is not None), *(c.version for c in candidates)}:
             champion.publish_reference(registry, store, settings, version, Path(folder))
     context.log.info(f"champion: {choice.champion.reason}; fallback: {choice.fallback.reason}")
     versions = {alias: registry.version(alias) for alias in ("champion", "fallback")}
@@ -133,7 +148,7 @@ def champion_models(
             "version": version.version,
             "family": version.family,
             **_figures(version),
-            **_link(registry, version),
+            **_link("MLflow run", registry.run_link(version.run_id)),
         }.items()
     }
     return dg.MaterializeResult(
@@ -145,14 +160,16 @@ def champion_models(
             "fallback reason": choice.fallback.reason,
             "fallback evidence": dg.MetadataValue.json(dict(choice.fallback.evidence)),
             **described,
+            **_link(WHOLE_RUN, mlflow.link),
         },
-        data_version=dg.DataVersion(f"{choice.champion.version}-{choice.fallback.version}"),
+        data_version=dg.DataVersion(f"{choice.champion.version}-{choice.fallback.version or 'none'}"),
     )
 
 
 def _model_result(
-    context: dg.AssetExecutionContext, registry: ModelRegistry, outcome: experiment.Outcome
+    context: dg.AssetExecutionContext, mlflow: TrackedRun, name: str, outcome: experiment.Outcome
 ) -> dg.MaterializeResult[None]:
+    mlflow.show(name, outcome.version.run_id, outcome.version.version, reused=outcome.reused)
     context.log.info(f"{outcome.key}: version {outcome.version.version}{' (reused)' if outcome.reused else ''}")
     return dg.MaterializeResult(
         metadata={
@@ -162,28 +179,28 @@ def _model_result(
             **_figures(outcome.version),
             "model card": dg.MetadataValue.md(outcome.card),
             **{n: dg.MetadataValue.md(plots.as_markdown(n, png)) for n, png in sorted(outcome.pictures.items())},
-            **_link(registry, outcome.version),
+            **_link("MLflow run", mlflow.registry.run_link(outcome.version.run_id)),
+            **_link(WHOLE_RUN, mlflow.link),
         },
         data_version=dg.DataVersion(outcome.version.run_id),
     )
 
 
 def _figures(version: RegisteredVersion) -> dict[str, Any]:
-    """The G-mean of each part with its interval; the value alone too, so that Dagster charts it over time."""
+    """What each part says, with intervals; the values alone too, so that Dagster charts them over time."""
     shown: dict[str, Any] = {}
     for part in ("cross_validation", "validation", "test"):
-        name = f"{part}_g_mean"
-        if name in version.metrics:
-            low, high = version.metrics[f"{name}_low"], version.metrics[f"{name}_high"]
-            shown[f"G-mean, {part}"] = float(version.metrics[name])
-            shown[f"G-mean, {part}, 95 % interval"] = f"[{low:.3f}, {high:.3f}]"
-            shown[f"balanced accuracy, {part}"] = float(version.metrics[f"{part}_balanced_accuracy"])
+        for metric in ("objective", "g_mean", "balanced_accuracy"):
+            name = f"{part}_{metric}"
+            if name in version.metrics:
+                low, high = version.metrics[f"{name}_low"], version.metrics[f"{name}_high"]
+                shown[f"{metric}, {part}"] = float(version.metrics[name])
+                shown[f"{metric}, {part}, 95 % interval"] = f"[{low:.3f}, {high:.3f}]"
     return shown
 
 
-def _link(registry: ModelRegistry, version: RegisteredVersion) -> dict[str, Any]:
-    address = registry.run_link(version.run_id)
-    return {"MLflow run": dg.MetadataValue.url(address)} if address else {}
+def _link(name: str, address: str | None) -> dict[str, Any]:
+    return {name: dg.MetadataValue.url(address)} if address else {}
 
 
 def _genre_table(counts: dict[str, dict[str, int]]) -> dg.TableMetadataValue:

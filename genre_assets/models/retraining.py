@@ -1,8 +1,14 @@
 """When to train again without being asked. A pure decision; the sensor is its thin shell."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from genre_assets.database import Database
+from genre_assets.settings import Settings
+
 HOUR = 3600.0
+DriftedSince = Callable[[Settings, Database], float | None]
+"""Who knows of drift is given to the sensor: the serving stage, which this one does not import."""
 
 
 @dataclass(frozen=True)
@@ -13,8 +19,8 @@ class Situation:
     new_clips: int
     trained_at: float | None
     """When the present training set was made."""
-    fallback_since: float | None
-    """Since when the fallback has served without a break."""
+    drifted_since: float | None
+    """Since when the fallback has served without a break; where there is none, since when drift asks for retraining."""
     running: bool
     last_request: float | None
 
@@ -58,11 +64,11 @@ def decide(situation: Situation, rules: Rules) -> Decision:
 
 def _trigger(situation: Situation, rules: Rules, trained_at: float) -> str | None:
     """Why a retraining is due, if it is."""
-    since = situation.fallback_since
+    since = situation.drifted_since
     if rules.drift_hours and since is not None and trained_at < since:
         hours = (situation.now - since) / HOUR
         if hours >= rules.drift_hours:
-            return f"sustained drift: the fallback has served for {hours:.1f} h, and nothing was trained since"
+            return f"sustained drift, for {hours:.1f} h, and nothing was trained since"
     if situation.new_clips >= rules.min_new_clips:
         return f"{situation.new_clips} labelled clips are new since the last training set"
     age = (situation.now - trained_at) / HOUR

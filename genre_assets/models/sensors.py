@@ -2,16 +2,16 @@
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
 
 from genre_assets.database import Database
 from genre_assets.errors import GenreError
-from genre_assets.models import stored
-from genre_assets.models.retraining import Decision, Rules, Situation, decide
-from genre_assets.serving import promotion
-from genre_assets.settings import Settings, load_settings
+from genre_assets.models.data import stored
+from genre_assets.models.retraining import Decision, DriftedSince, Rules, Situation, decide
+from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 JOB = "retrain"
@@ -27,7 +27,6 @@ UNFINISHED = [
 
 @dg.sensor(
     job_name=JOB,
-    minimum_interval_seconds=load_settings().sensor_interval_seconds,
     default_status=dg.DefaultSensorStatus.RUNNING,
 )
 def retraining_gate(
@@ -35,6 +34,7 @@ def retraining_gate(
     settings: dg.ResourceParam[Settings],
     store: dg.ResourceParam[ObjectStore],
     database: dg.ResourceParam[Database],
+    drifted_since: dg.ResourceParam[DriftedSince],
 ) -> dg.SensorResult | dg.SkipReason:
     """Requests one retraining: for enough new labelled clips, for sustained drift, or on schedule.
 
@@ -43,7 +43,10 @@ def retraining_gate(
     """
     cursor: dict[str, Any] = json.loads(context.cursor) if context.cursor else {}
     try:
-        situation, cursor = _situation(cursor, settings, store, database, running=_in_progress(context.instance))
+        running = _in_progress(context.instance)
+        situation, cursor = _situation(
+            cursor, settings, store, lambda: drifted_since(settings, database), running=running
+        )
     except (GenreError, FileNotFoundError) as error:
         return dg.SkipReason(f"cannot tell whether a retraining is due: {error}")
     decision = decide(situation, _rules(settings))
@@ -55,20 +58,23 @@ def retraining_gate(
 
 
 def _situation(
-    cursor: dict[str, Any], settings: Settings, store: ObjectStore, database: Database, *, running: bool
+    cursor: dict[str, Any],
+    settings: Settings,
+    store: ObjectStore,
+    drifted_since: Callable[[], float | None],
+    *,
+    running: bool,
 ) -> tuple[Situation, dict[str, Any]]:
     """What is known now, and the cursor that spares the next tick reading features that have not changed."""
     found = stored.look(store, settings)
     if cursor.get("digest") != found.digest:
         new_clips = 0 if settings.feature_tables else stored.new_recordings(store, settings)
         cursor = {**cursor, "digest": found.digest, "new_clips": new_clips or 0}
-    serving = promotion.standing(database).serving
-    on_fallback = serving is not None and serving.route == "fallback" and not serving.pinned
     situation = Situation(
         now=time.time(),
         new_clips=cursor["new_clips"],
         trained_at=found.made_at,
-        fallback_since=serving.since.timestamp() if serving is not None and on_fallback else None,
+        drifted_since=drifted_since(),
         running=running,
         last_request=cursor.get("requested"),
     )

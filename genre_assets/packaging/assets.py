@@ -8,17 +8,18 @@ from pathlib import Path
 
 import dagster as dg
 
-from genre_assets.models.registry import ModelRegistry
-from genre_assets.packaging import environment, parity, publish, release
+from genre_assets import pools
+from genre_assets.models.mlflow.registry import ModelRegistry
+from genre_assets.packaging import parity, publish, release
 from genre_assets.packaging.candidates import choose_versions
+from genre_assets.packaging.environment import conda
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 OWNERS = ["team:ml-platform"]
-POOL = "build"  # one run of them at a time: see dagster.yaml
 
 
-@dg.asset(deps=["champion_models"], kinds={"python", "s3"}, owners=OWNERS, code_version="1", pool=POOL)
+@dg.asset(deps=["champion_models"], kinds={"python", "s3"}, owners=OWNERS, code_version="1", pool=pools.BUILD)
 def conda_pack(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -28,11 +29,12 @@ def conda_pack(
 
     Built only when its lock changes; the platform's own code is not in it.
     """
-    made = environment.ensure(settings, store, context.log.info)
+    made = conda.ensure(settings, store, context.log.info)
     return dg.MaterializeResult(
         metadata={
             "lock": made.lock.hash,
             "source": made.lock.source,
+            **({"why not conda-forge": made.not_forge} if made.not_forge else {}),
             "python": made.python,
             "packages": dg.MetadataValue.md("\n".join(f"- {package}" for package in made.packages)),
             "versions": dict(made.versions),
@@ -45,7 +47,11 @@ def conda_pack(
 
 
 @dg.asset(
-    deps=["champion_models", conda_pack], kinds={"python", "onnx", "s3"}, owners=OWNERS, code_version="1", pool=POOL
+    deps=["champion_models", conda_pack],
+    kinds={"python", "onnx", "s3"},
+    owners=OWNERS,
+    code_version="1",
+    pool=pools.BUILD,
 )
 def triton_repo(
     context: dg.AssetExecutionContext,
@@ -53,14 +59,14 @@ def triton_repo(
     store: dg.ResourceParam[ObjectStore],
     registry: dg.ResourceParam[ModelRegistry],
 ) -> dg.MaterializeResult[None]:
-    """A complete model repository, generated from the registry's champion, fallback and newest candidate.
+    """A complete model repository, generated from the registry's champion, fallback (if there is a sound one) and newest candidate.
 
     It is named the newest release only if a scratch Triton on it answers the golden clips as the offline path does;
     otherwise nothing changes, and the check `golden_clips_agree` says why.
     """
-    made_in = environment.ensure(settings, store, context.log.info)
+    made_in = conda.ensure(settings, store, context.log.info)
     with tempfile.TemporaryDirectory() as folder:
-        chosen = choose_versions(registry, Path(folder) / "models")
+        chosen = choose_versions(registry, Path(folder) / "models", settings.fallback_floor)
         made = release.build(Path(folder) / "release", settings, made_in, chosen.folders, chosen.roles)
         known = publish.is_accepted(settings, store, made)
         if not known:

@@ -11,7 +11,7 @@ from typing import Literal
 
 from genre_assets.errors import BadInput
 from genre_assets.packaging.config import ModelConfig, Step, Tensor
-from genre_assets.serving import protocol as p
+from genre_assets.triton import protocol as p
 
 # The folder or archive of the execution environment, beside the repository's folder. Triton resolves the dots by the
 # letter, before it follows links.
@@ -82,7 +82,7 @@ def with_route(predictor: ModelConfig, route: str) -> ModelConfig:
     """The predictor's configuration serving another of its versions. Raises `BadInput` if there is none for the route."""
     version = predictor.parameters.get(route, "") if route in p.ROUTES else ""
     if not version:
-        raise BadInput(f"there is no {route} in this release: train at least two families, or choose the champion")
+        raise BadInput(f"there is no {route} in this release")
     return replace(predictor, versions=(int(version),), parameters={**predictor.parameters, "route": route})
 
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genre_assets.audio.extract import Limits
+from genre_assets.inference.answers import Answer, Predictor, answer
+from genre_assets.inference.features import FeatureMaker
+from genre_assets.inference.items import ItemLimits, ItemReader
 from genre_assets.packaging.ensemble import EnsembleSpec
-from genre_assets.serving.runtime import Answer, Predictor, answer
-from genre_assets.serving.runtime_features import FeatureMaker
-from genre_assets.serving.runtime_items import ItemLimits, ItemReader
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

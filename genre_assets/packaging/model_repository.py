@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from genre_assets.errors import BadInput
-from genre_assets.serving.protocol import ENSEMBLE, PREDICTOR
 from genre_assets.steps import Step, reached
+from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR
 
 if TYPE_CHECKING:
     from genre_assets.packaging.release import Release
@@ -89,6 +89,16 @@ class ModelRepository:
 
         path = self.path / PREDICTOR / "config.pbtxt"
         return from_pbtxt(path.read_text()).parameters.get("route") if path.exists() else None
+
+    @property
+    def has_fallback(self) -> bool:
+        """Whether the linked release has a fallback. Before the first release, and if it cannot be read: as if it had."""
+        from genre_assets.packaging.config import from_pbtxt
+
+        try:
+            return bool(from_pbtxt((self.path / PREDICTOR / "config.pbtxt").read_text()).parameters.get("fallback"))
+        except (OSError, BadInput):
+            return True
 
     def standing(self) -> Standing:
         """Release and route by the files."""

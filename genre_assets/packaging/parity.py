@@ -13,9 +13,9 @@ from genre_assets.packaging.config import from_pbtxt, to_pbtxt
 from genre_assets.packaging.golden import TOLERANCE, Comparison, compare
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.packaging.release import Release
-from genre_assets.serving.client import GenreClient
-from genre_assets.serving.protocol import ENSEMBLE, PREDICTOR
-from genre_assets.stack.triton_scratch import scratch_triton
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR
+from genre_assets.triton.scratch import scratch_triton
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from genre_assets import keys
 from genre_assets.errors import PermanentFailure
 from genre_assets.packaging.parity import Parity
 from genre_assets.packaging.release import Release
@@ -14,16 +15,13 @@ from genre_assets.settings import Settings
 from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectInfo, ObjectStore
 
-PREFIX = "releases/"
-CURRENT = "releases/current.json"
-PARITY = "releases/parity.json"
 LEFTOVER_AGE = timedelta(hours=1)  # an upload takes seconds
 
 
 def is_accepted(settings: Settings, store: ObjectStore, release: Release) -> bool:
     """Whether this release has passed the gate and is the newest one in the bucket."""
     try:
-        newest, gate = store.read_json(settings.serving_bucket, CURRENT), read_parity(settings, store)
+        newest, gate = store.read_json(settings.serving_bucket, keys.CURRENT_RELEASE), read_parity(settings, store)
     except FileNotFoundError:
         return False
     return bool(newest["id"] == gate["release"] == release.id and gate["passed"])
@@ -32,22 +30,28 @@ def is_accepted(settings: Settings, store: ObjectStore, release: Release) -> boo
 def offer(settings: Settings, store: ObjectStore, release: Release, parity: Parity, folder: Path) -> None:
     """Record what the gate found, and publish the release if it passed."""
     report = {**parity.to_json(), "release": release.id, "largest_difference": parity.largest_difference}
-    store.write_json(settings.serving_bucket, PARITY, report)
+    store.write_json(settings.serving_bucket, keys.PARITY, report)
     reached(Step.PUBLISH_GATE)
     if parity.passed:
         publish(settings, store, release, folder)
         remove_old(settings, store, settings.releases_kept)
 
 
+def newest(settings: Settings, store: ObjectStore) -> Release:
+    """The release that was named the newest. Raises `FileNotFoundError` before the first."""
+    identifier = store.read_json(settings.serving_bucket, keys.CURRENT_RELEASE)["id"]
+    return Release.from_json(store.read_json(settings.serving_bucket, keys.release(identifier)))
+
+
 def publish(settings: Settings, store: ObjectStore, release: Release, folder: Path) -> None:
     """Upload the release, its manifest last, and only then name it the newest."""
     bucket = settings.serving_bucket
     with ThreadPoolExecutor(8) as pool:
-        list(pool.map(lambda path: store.upload_file(bucket, _key(release, path), folder / path), release.files))
+        list(pool.map(lambda p: store.upload_file(bucket, keys.release(release.id, p), folder / p), release.files))
     reached(Step.PUBLISH_FILES)
-    store.write_json(bucket, _key(release, "release.json"), release.to_json())
+    store.write_json(bucket, keys.release(release.id), release.to_json())
     reached(Step.PUBLISH_MANIFEST)
-    store.write_json(bucket, CURRENT, {"id": release.id, "created": release.created})
+    store.write_json(bucket, keys.CURRENT_RELEASE, {"id": release.id, "created": release.created})
     reached(Step.PUBLISH_CURRENT)
 
 
@@ -58,17 +62,17 @@ def fetch(settings: Settings, store: ObjectStore, release: Release, folder: Path
 
     def download(entry: tuple[str, str]) -> None:
         path, expected = entry
-        store.download_file(settings.serving_bucket, _key(release, path), partial / path)
+        store.download_file(settings.serving_bucket, keys.release(release.id, path), partial / path)
         if hashlib.sha256((partial / path).read_bytes()).hexdigest() != expected:
             raise PermanentFailure(
-                f"{_key(release, path)} in the serving bucket is damaged; materialise triton_repo again"
+                f"{keys.release(release.id, path)} in the serving bucket is damaged; materialise triton_repo again"
             )
         if path.endswith("python_backend_stub"):
             (partial / path).chmod(0o755)
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(download, release.files.items()))
-    store.download_file(settings.serving_bucket, _key(release, "release.json"), partial / "release.json")
+    store.download_file(settings.serving_bucket, keys.release(release.id), partial / "release.json")
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -81,16 +85,17 @@ def remove_old(settings: Settings, store: ObjectStore, keep: int) -> list[str]:
     """
     bucket = settings.serving_bucket
     objects: dict[str, list[ObjectInfo]] = {}
-    for found in store.list(bucket, PREFIX):
+    for found in store.list(bucket, keys.RELEASES):
         if found.key.count("/") > 1:
             objects.setdefault(found.key.split("/")[1], []).append(found)
-    manifests = [o for entries in objects.values() for o in entries if o.key == f"{PREFIX}{_id(o)}/release.json"]
+    manifests = [o for entries in objects.values() for o in entries if o.key == keys.release(keys.release_of(o.key))]
     manifests.sort(key=lambda o: o.last_modified, reverse=True)
     for manifest in manifests[keep + 1 :]:
         store.delete(bucket, manifest.key)  # first: without it the rest is no release
         reached(Step.PUBLISH_FORGET)
-    kept, recent = {_id(manifest) for manifest in manifests[: keep + 1]}, datetime.now(UTC) - LEFTOVER_AGE
-    forgotten = {_id(manifest) for manifest in manifests[keep + 1 :]}
+    kept = {keys.release_of(manifest.key) for manifest in manifests[: keep + 1]}
+    recent = datetime.now(UTC) - LEFTOVER_AGE
+    forgotten = {keys.release_of(manifest.key) for manifest in manifests[keep + 1 :]}
     left = {name for name, entries in objects.items() if max(o.last_modified for o in entries) < recent}
     removed = sorted(forgotten | (left - kept))
     for entry in (o for name in removed for o in objects[name]):
@@ -98,15 +103,7 @@ def remove_old(settings: Settings, store: ObjectStore, keep: int) -> list[str]:
     return removed
 
 
-def _id(entry: ObjectInfo) -> str:
-    return entry.key.split("/")[1]
-
-
-def _key(release: Release, path: str) -> str:
-    return f"{PREFIX}{release.id}/{path}"
-
-
 def read_parity(settings: Settings, store: ObjectStore) -> dict[str, Any]:
     """The gate's findings on the release that was built last. Raises `FileNotFoundError` before the first."""
-    report: dict[str, Any] = store.read_json(settings.serving_bucket, PARITY)
+    report: dict[str, Any] = store.read_json(settings.serving_bucket, keys.PARITY)
     return report

@@ -14,15 +14,15 @@ from pathlib import Path
 from typing import Any
 
 from genre_assets.errors import BadInput, PermanentFailure
-from genre_assets.models.portable import ModelManifest, read_manifest
+from genre_assets.models.onnx.portable import ModelManifest, read_manifest
 from genre_assets.packaging import golden
 from genre_assets.packaging.code import model_files
 from genre_assets.packaging.config import ModelConfig, from_pbtxt, to_pbtxt
 from genre_assets.packaging.ensemble import LABELS_FILE, EnsembleSpec, configurations, with_route
-from genre_assets.packaging.environment import Environment
-from genre_assets.serving import protocol as p
+from genre_assets.packaging.environment.lock import Environment
 from genre_assets.settings import Settings
-from genre_assets.stack import triton_binary
+from genre_assets.triton import binary
+from genre_assets.triton import protocol as p
 
 CONTENT = "content"  # parameter of each configuration: hash of what the model is, whoever serves now
 STUB = "triton_python_backend_stub"
@@ -91,7 +91,7 @@ def build(
         else:
             _write_version(target / "1", name)
         if name != p.ENSEMBLE:
-            shutil.copy2(triton_binary.stub(environment.minor), target / STUB)
+            shutil.copy2(binary.stub(environment.minor), target / STUB)
         (target / LABELS_FILE).write_text("".join(f"{label}\n" for label in spec.labels))
         contents[name] = _content(target, config)
         (target / "config.pbtxt").write_text(to_pbtxt(with_content(config, contents[name])))
@@ -109,28 +109,25 @@ def build(
 def specify(
     settings: Settings, environment: Environment, manifests: Mapping[int, ModelManifest], roles: Mapping[str, int]
 ) -> EnsembleSpec:
-    """What the models and settings ask of the ensemble. Raises `BadInput` if two models do not fit one ensemble."""
+    """What the models ask of the ensemble, and its size by the settings. Raises `BadInput` if two do not fit one ensemble.
+
+    How audio is cut follows the champion's manifest: it may be older than today's settings.
+    """
     champion = manifests[roles["champion"]]
     for version, manifest in manifests.items():
-        for name in ("labels", "feature_set", "feature_set_version", "columns"):
-            if getattr(manifest, name) != getattr(champion, name):
-                raise BadInput(
-                    f"model version {version} has other {name} than the champion (version {roles['champion']}): one ensemble "
-                    "cannot serve both. Run the retrain job, so that both are trained on the present features"
-                )
+        for name in manifest.differs(champion):
+            raise BadInput(
+                f"model version {version} has other {name} than the champion (version {roles['champion']}): one ensemble "
+                "cannot serve both. Run the retrain job, so that both are trained on the present features"
+            )
+    cut = champion.known_cut
     return EnsembleSpec(
         labels=champion.labels, feature_set=champion.feature_set, feature_set_version=champion.feature_set_version,
-        columns=len(champion.columns), segments=settings.segments, max_seconds=settings.max_seconds,
-        segment_seconds=settings.segment_seconds, offset=settings.offset, min_seconds=settings.min_seconds,
+        columns=len(champion.columns), segments=cut.segments, max_seconds=cut.max_seconds,
+        segment_seconds=cut.segment_seconds, offset=cut.offset, min_seconds=cut.min_seconds,
         champion=roles["champion"], fallback=roles.get("fallback"), environment=environment.lock.hash,
         max_batch=settings.serving_max_batch, extractors=settings.extractors,
     )  # fmt: skip
-
-
-def fits(manifest: ModelManifest, champion: ModelManifest) -> bool:
-    """Whether a model can stand beside the champion in one ensemble."""
-    names = ("labels", "feature_set", "feature_set_version", "columns")
-    return all(getattr(manifest, name) == getattr(champion, name) for name in names)
 
 
 def write_golden(folder: Path, models: Mapping[int, Path], spec: EnsembleSpec) -> list[dict[str, Any]]:

@@ -1,35 +1,59 @@
-"""Stage 4, release -> answers -> drift: live_ensemble, served_requests, drift_reports.
+"""Stage 4, release -> answers -> drift: live_ensemble, served_requests; `drift_assets.py` has what follows.
 
 Bodies are scripts: load, one domain call, store, metadata. What a step computes lives in the other modules.
 """
 
+from functools import partial
 from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
 
 from genre_assets.database import Database
-from genre_assets.errors import GenreError
-from genre_assets.serving import promotion
+from genre_assets.errors import BadInput, GenreError
+from genre_assets.serving import drift_assets
 from genre_assets.serving.batch import predict_prefix
-from genre_assets.serving.client import GenreClient
-from genre_assets.serving.control import TritonControl
-from genre_assets.serving.drift.assets import drift_reports
-from genre_assets.serving.live import go_live
+from genre_assets.serving.promotion import route_state
+from genre_assets.serving.promotion.moves import Wish
+from genre_assets.serving.rollout import routes
+from genre_assets.serving.rollout.live import go_live
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.control import TritonControl
 
 OWNERS = ["team:ml-platform"]
 
 
 class LiveEnsembleConfig(dg.Config):
-    """Who is to serve, who wants it and why. "keep" stays with what serves (the champion at first)."""
+    """Who is to serve, who wants it and why."""
 
-    route: Literal["champion", "fallback", "keep"] = "keep"
-    reason: str = "a new release"
-    actor: str = "build"
-    pinned: bool = False
-    evidence: dict[str, Any] = Field(default_factory=dict)
+    route: Literal["champion", "fallback", "keep", "?"] = Field(
+        default="keep",
+        description="champion or fallback: the one that is to serve. keep: what serves now, the champion at first.",
+    )
+    reason: str = Field(default="a new release", description="Why; it goes into the audit table.")
+    actor: str = Field(
+        default="build",
+        description="Who wants it: person, or your name. build, drift and reconciliation are the platform's own.",
+    )
+    pinned: bool = Field(
+        default=False,
+        description="Hold the route, whatever drift says, until the next promotion by a person; without, end that.",
+    )
+    evidence: dict[str, Any] = Field(default_factory=dict, description="What it rests on, for the audit table.")
+
+    def wish(self) -> Wish:
+        """Raises `BadInput` for a promotion without a route or a reason."""
+        if self.route == "?" or not self.reason.strip():
+            raise BadInput(
+                "a promotion needs a route (champion or fallback) and a reason, which goes into the audit table"
+            )
+        return Wish(self.route, self.actor, self.reason, self.evidence, self.pinned)
+
+
+# What the Launchpad shows for the job `promote`: it must be filled in.
+PROMOTE = {"ops": {"live_ensemble": {"config": {"route": "?", "reason": "", "actor": "person", "pinned": False}}}}
 
 
 @dg.asset(deps=["triton_repo"], kinds={"triton", "python"}, owners=OWNERS, code_version="1")
@@ -42,23 +66,24 @@ def live_ensemble(
 ) -> dg.MaterializeResult[None]:
     """The newest release, loaded in Triton and answering: pre_processor -> predictor -> post_processor.
 
-    The release is switched in whole; the golden clips must be answered as offline; if anything fails, what served
-    before serves on. Nothing is touched when it serves already.
+    Deploys the newest release atomically. Predictions for the golden clips must match the offline ones; otherwise the
+    previous release is restored. Nothing changes if the newest release is live already.
     """
-    wish = promotion.Wish(config.route, config.actor, config.reason, config.evidence, config.pinned)
-    requested = promotion.request(database, wish)
+    wish = config.wish()
+    requested = route_state.request(database, wish)
     try:
         with GenreClient.from_settings(settings) as client:
-            live = go_live(settings, store, triton, client, lambda: promotion.route_for(database, wish))
+            live = go_live(settings, store, triton, client, partial(routes.choose, database, wish))
     except GenreError:
-        promotion.withdraw(database, requested)
+        route_state.withdraw(database, requested)
         raise
-    moved = promotion.book(database, wish, live.route, {"release": live.release.id, "version": live.version})
+    moved = routes.book(database, wish, live)
     return dg.MaterializeResult(
         metadata={
             "release": live.release.id,
             "route": live.route,
             "version": live.version,
+            "fallback": live.release.roles.get("fallback", "none: the check there_is_a_fallback says why"),
             "model": live.release.versions[str(live.version)]["family"],
             "new release": live.published,
             "route moved": moved,
@@ -74,9 +99,13 @@ def live_ensemble(
 
 
 class BatchConfig(dg.Config):
-    """Which objects of the raw bucket to answer; empty for all."""
+    """Which objects of the raw bucket to answer."""
 
-    prefix: str = ""
+    prefix: str = Field(default="", description="Of their keys; empty: all.")
+    log: bool = Field(
+        default=False,
+        description="Also write the answers to the prediction log, where they are evidence of drift as clients' are.",
+    )
 
 
 @dg.asset(deps=[live_ensemble], kinds={"triton", "parquet"}, owners=OWNERS, code_version="1")
@@ -92,7 +121,12 @@ def batch_predictions(
     """
     with GenreClient.from_settings(settings) as client:
         done = predict_prefix(
-            settings, store, client, config.prefix, on_progress=lambda n, of: context.log.info(f"{n} of {of}")
+            settings,
+            store,
+            client,
+            config.prefix,
+            log=config.log,
+            on_progress=lambda n, of: context.log.info(f"{n} of {of}"),
         )
     return dg.MaterializeResult(
         metadata={
@@ -113,7 +147,7 @@ served_requests = dg.AssetSpec(
     owners=OWNERS,
     description="Every item that the ensemble answered: one row in PostgreSQL, written through an on-disk spool that "
     "outlives database outages and killed processes. Partitioned by day; read it with "
-    "`genre_assets.serving.prediction_log.read`.",
+    "`genre_assets.inference.request_log.read`.",
 )
 
-ASSETS = [live_ensemble, batch_predictions, served_requests, drift_reports]
+ASSETS = [live_ensemble, batch_predictions, served_requests, *drift_assets.ASSETS]

@@ -10,17 +10,18 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from genre_assets import keys
+from genre_assets.audio.ingest import SUFFIXES
 from genre_assets.errors import BadInput
-from genre_assets.serving.client import GenreClient
-from genre_assets.serving.client_protocol import Prediction
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.client.wire import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PART = 64
-AUDIO_SUFFIXES = (".wav", ".mp3", ".mp4", ".m4a", ".flac", ".ogg", ".aac", ".aiff", ".aif", ".au", ".opus")
 
 
 @dataclass(frozen=True)
@@ -41,9 +42,12 @@ def predict_prefix(
     client: GenreClient,
     prefix: str,
     *,
+    log: bool = False,
     on_progress: Callable[[int, int], None] = lambda *_: None,
 ) -> BatchResult:
     """Answer every audio object under `s3://<raw bucket>/<prefix>`; the answers are in the order of the keys.
+
+    With `log` they are in the prediction log as clients' are; without, they are evidence of nothing.
 
     Raises
     ------
@@ -53,26 +57,25 @@ def predict_prefix(
     import pandas as pd
 
     listed = store.list(settings.raw_bucket, prefix)
-    objects = sorted((o for o in listed if o.key.lower().endswith(AUDIO_SUFFIXES)), key=lambda o: o.key)
+    objects = sorted((o for o in listed if o.key.lower().endswith(tuple(SUFFIXES))), key=lambda o: o.key)
     if not objects:
         raise BadInput(f"no audio is under s3://{settings.raw_bucket}/{prefix}")
-    folder = f"predictions/{hashlib.sha256(prefix.encode()).hexdigest()[:12]}"
-    present = {entry.key for entry in store.list(settings.serving_bucket, f"{folder}/parts/")}
+    present = {entry.key for entry in store.list(settings.serving_bucket, keys.answers_parts(prefix))}
     frames, reused, done = [], 0, 0
     for part in _parts(objects):
-        key = f"{folder}/parts/{_name(part)}.parquet"
+        key = keys.answers_part(prefix, _name(part))
         if key in present:
             frames.append(store.read_parquet(settings.serving_bucket, key))
             reused += 1
         else:
-            frames.append(_answer(client, settings.raw_bucket, part))
+            frames.append(_answer(client, settings.raw_bucket, part, log=log))
             store.write_parquet(settings.serving_bucket, key, frames[-1])
         done += len(part)
         on_progress(done, len(objects))
     answers = pd.concat(frames, ignore_index=True)
-    store.write_parquet(settings.serving_bucket, f"{folder}/answers.parquet", answers)
+    store.write_parquet(settings.serving_bucket, keys.answers(prefix), answers)
     return BatchResult(
-        key=f"{folder}/answers.parquet",
+        key=keys.answers(prefix),
         items=len(answers),
         failed=int((answers["error"] != "").sum()),
         parts=len(frames),
@@ -81,10 +84,10 @@ def predict_prefix(
     )
 
 
-def _answer(client: GenreClient, bucket: str, part: list[ObjectInfo]) -> "pd.DataFrame":
+def _answer(client: GenreClient, bucket: str, part: list[ObjectInfo], *, log: bool) -> "pd.DataFrame":
     import pandas as pd
 
-    predictions = client.predict([f"s3://{bucket}/{entry.key}" for entry in part])
+    predictions = client.predict([f"s3://{bucket}/{entry.key}" for entry in part], log=log)
     rows = [_row(entry, given, client.labels) for entry, given in zip(part, predictions, strict=True)]
     return pd.DataFrame(rows)
 

@@ -1,12 +1,13 @@
-"""Checks on the serving stage: one property each, metadata on pass and on fail. Drift's are in `drift/checks.py`."""
+"""Checks on the serving stage: one property each, metadata on pass and on fail. Drift's are in `drift_checks.py`."""
 
 import dagster as dg
 
-from genre_assets.serving import assets, live
-from genre_assets.serving.client import GenreClient
-from genre_assets.serving.control import TritonControl
+from genre_assets.serving import assets
+from genre_assets.serving.rollout import live
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.control import TritonControl
 
 
 @dg.asset_check(asset=assets.live_ensemble)
@@ -18,7 +19,7 @@ def server_serves_the_newest_release(
     """Triton says that the models loaded are those of the newest release, and answers the golden clips as offline."""
     with GenreClient.from_settings(settings, deadline_s=20) as client:
         found = live.inspect(settings, store, triton, client)
-    return dg.AssetCheckResult(passed=found.holds, description=found.summary, metadata=dict(found.facts))
+    return found.result()
 
 
 CHECKS = [server_serves_the_newest_release]

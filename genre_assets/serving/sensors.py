@@ -11,37 +11,33 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
 )
+from dagster._core.storage.tags import PRIORITY_TAG
 
 from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving import (
-    alert_listing,
-    alert_sources,
-    log_gauges,
-    promotion,
-    reconciliation,
-    retraining_requests,
-    window_store,
-)
-from genre_assets.serving.alert_sources import CheckEvaluation
-from genre_assets.serving.alerts import Alerts
-from genre_assets.serving.control import TritonControl
+from genre_assets.serving.alerts import listing, log_gauges, sources
+from genre_assets.serving.alerts.manager import Alerts
+from genre_assets.serving.alerts.sources import CheckEvaluation
+from genre_assets.serving.drift import window_reports, window_store
 from genre_assets.serving.drift.windows import Rules
-from genre_assets.serving.run_requests import Attempt, next_run
-from genre_assets.serving.state import Rules as PromotionRules
-from genre_assets.settings import Settings, load_settings
+from genre_assets.serving.promotion import retraining_requests, route_state
+from genre_assets.serving.promotion.run_requests import Attempt, next_run
+from genre_assets.serving.promotion.state import Rules as PromotionRules
+from genre_assets.serving.rollout import reconciliation
+from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client
+from genre_assets.triton.control import TritonControl
 
-INTERVAL = load_settings().sensor_interval_seconds
 RUNNING = dg.DefaultSensorStatus.RUNNING
+DRIFT_REPORTS = "drift_reports"
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 FINISHED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 HISTORY = 25  # evaluations of one check read in one tick
 
 
-@dg.sensor(job_name="drift", minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+@dg.sensor(job_name="drift", default_status=RUNNING)
 def new_drift_window(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
 ) -> dg.RunRequest | dg.SkipReason:
@@ -52,7 +48,19 @@ def new_drift_window(
     return _request(context, f"drift-{window}")
 
 
-@dg.sensor(job_name="promote", minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+@dg.sensor(job_name="drift_page", default_status=RUNNING)
+def drift_page_due(
+    context: dg.SensorEvaluationContext, database: dg.ResourceParam[Database]
+) -> dg.RunRequest | dg.SkipReason:
+    """The newest window has no page yet: draw it, when nothing else is to be done."""
+    newest = window_store.newest_one(database)
+    if newest is None or newest.report is not None:
+        return dg.SkipReason("the newest window has its page" if newest else "no window is judged yet")
+    config = {"ops": {"drift_pages": {"config": {"window": newest.window.id}}}}
+    return _request(context, f"page-{newest.window.id}", config, {PRIORITY_TAG: "-1"})
+
+
+@dg.sensor(job_name="promote", default_status=RUNNING)
 def promotion_due(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
@@ -64,7 +72,8 @@ def promotion_due(
     It decides from the rows that the check `feature_drift` states, so that a verdict whose run died later counts too.
     Without a move that is due, files and Triton are made equal to the books if a kill or a restart left them apart.
     """
-    standing, decision = promotion.advance(database, PromotionRules.from_settings(settings))
+    fallback = ModelRepository(settings.repository).has_fallback
+    standing, decision = route_state.advance(database, PromotionRules.from_settings(settings), fallback=fallback)
     move = standing.due
     if move is None:
         booked = standing.serving.route if standing.serving else None
@@ -73,7 +82,7 @@ def promotion_due(
         return dg.SkipReason(decision.reason if decision else "nothing is released yet")
     config = {
         "route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence,
-        "pinned": bool(move.evidence.get("pinned")),  # a person's, whose run was killed
+        "pinned": move.pinned,  # a person's, whose run was killed
     }  # fmt: skip
     return _request(context, f"move-{move.id}", {"ops": {"live_ensemble": {"config": config}}})
 
@@ -101,7 +110,7 @@ def _reconcile(
     return _request(context, f"reconcile-{since:.0f}", {"ops": {"live_ensemble": {"config": config}}})
 
 
-@dg.sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+@dg.sensor(default_status=RUNNING)
 def alert_on_checks(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> dg.SkipReason:
@@ -115,32 +124,32 @@ def alert_on_checks(
         if record is None or record.id <= seen.get(name, 0):
             continue
         records = storage.get_asset_check_execution_history(key, limit=HISTORY, status=FINISHED)
-        history = [_evaluation(name, r, settings.dagster_url) for r in reversed(records)]
-        seen[name] = alert_sources.tell_checks(history, seen.get(name, 0), alerts)
+        history = [_evaluation(name, r, settings.dagster_link) for r in reversed(records)]
+        seen[name] = sources.tell_checks(history, seen.get(name, 0), alerts)
     context.update_cursor(json.dumps(seen))
     return dg.SkipReason(f"{len(keys)} checks read")
 
 
-@dg.run_failure_sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+@dg.run_failure_sensor(default_status=RUNNING)
 def alert_on_failed_run(
     context: dg.RunFailureSensorContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> None:
     """A failed run opens an alert for its job."""
     run = context.dagster_run
     problem = context.failure_event.message or "see the run"
-    alert_sources.tell_run(run.job_name, run.run_id, settings.dagster_url, problem=problem, alerts=alerts)
+    sources.tell_run(run.job_name, run.run_id, settings.dagster_link, problem=problem, alerts=alerts)
 
 
-@dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+@dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, default_status=RUNNING)
 def resolve_on_succeeded_run(
     context: dg.RunStatusSensorContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> None:
     """A succeeded run resolves the alert for its job."""
     run = context.dagster_run
-    alert_sources.tell_run(run.job_name, run.run_id, settings.dagster_url, problem=None, alerts=alerts)
+    sources.tell_run(run.job_name, run.run_id, settings.dagster_link, problem=None, alerts=alerts)
 
 
-@dg.sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+@dg.sensor(default_status=RUNNING)
 def alert_on_platform(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
@@ -150,30 +159,30 @@ def alert_on_platform(
 ) -> dg.SkipReason:
     """Moves of the route, Triton, the log, other sensors, retraining; then every message that is due goes out."""
     cursor: dict[str, int] = json.loads(context.cursor or "{}")
-    url = settings.dagster_url
+    url = settings.dagster_link
     last = cursor.get("move", 0)
     moves = [m for m in reversed(audit.history(database, subject="route")) if m.id > last]
-    alert_sources.tell_moves(moves, alerts, url)
+    sources.tell_moves(moves, alerts, url)
     looks = cursor.get("not_ready", 0)
-    counts = {name: cursor.get(name, 0) for name in ("dropped", "set_aside")}
-    if promotion.standing(database).serving is not None:
-        looks = alert_sources.tell_triton(triton.ready(), looks, alerts, url)
+    counts = {name: cursor.get(name, 0) for name in ("dropped", "set_aside", "unsealed")}
+    if route_state.standing(database).serving is not None:
+        looks = sources.tell_triton(triton.ready(), looks, alerts, url)
         gauges = log_gauges.read(settings.triton_metrics)
         if gauges:
-            counts = alert_sources.tell_log(gauges, settings.spool_max_mb, counts, datetime.now(UTC), alerts)
-        fresh = alert_sources.Freshness(*window_store.freshness(database))
-        alert_sources.tell_freshness(fresh, Rules.from_settings(settings).longest, datetime.now(UTC), alerts, url)
+            counts = sources.tell_log(gauges, settings.spool_max_mb, counts, datetime.now(UTC), alerts)
+        fresh, rules = window_reports.freshness(database), Rules.from_settings(settings)
+        sources.tell_freshness(fresh, rules, datetime.now(UTC), alerts, url)
     request = retraining_requests.open_request(database)
-    alert_sources.tell_retraining(request.reason if request else None, alerts, url)
-    alert_sources.tell_sensors(_failing_ticks(context.instance), alerts, url)
+    sources.tell_retraining(request.reason if request else None, alerts, url)
+    sources.tell_sensors(_failing_ticks(context.instance), alerts, url)
     context.update_cursor(json.dumps({"move": max([last, *(m.id for m in moves)]), "not_ready": looks, **counts}))
     delivered = alerts.deliver()
-    channels = [] if alerts.channels else [alert_listing.NO_CHANNEL]
-    said = [alert_listing.in_short(database), *channels, f"{delivered.sent} messages sent", *delivered.failed]
+    channels = [] if alerts.channels else [listing.NO_CHANNEL]
+    said = [listing.in_short(database), *channels, f"{delivered.sent} messages sent", *delivered.failed]
     return dg.SkipReason("; ".join(said))
 
 
-@dg.sensor(minimum_interval_seconds=INTERVAL, default_status=RUNNING)
+@dg.sensor(default_status=RUNNING)
 def alert_on_s3(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> dg.SkipReason:
@@ -184,7 +193,7 @@ def alert_on_s3(
         next(iter(store.list(settings.raw_bucket)), None)
     except (GenreError, FileNotFoundError) as error:
         problem = error
-    failed = alert_sources.tell_s3(problem, int(context.cursor or 0), settings.raw_bucket, alerts)
+    failed = sources.tell_s3(problem, int(context.cursor or 0), settings.raw_bucket, alerts)
     context.update_cursor(str(failed))
     return dg.SkipReason(f"s3://{settings.raw_bucket}: {problem or 'can be listed'}")
 
@@ -202,14 +211,17 @@ def _failing_ticks(instance: dg.DagsterInstance) -> dict[str, int]:
 
 
 def _request(
-    context: dg.SensorEvaluationContext, purpose: str, run_config: dict[str, Any] | None = None
+    context: dg.SensorEvaluationContext,
+    purpose: str,
+    run_config: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
     """A run for the purpose, unless one is on its way or failed a moment ago."""
     records = context.instance.get_run_records(dg.RunsFilter(tags={PURPOSE: purpose}))
     ask = next_run(purpose, [_attempt(record) for record in records], datetime.now(UTC))
     if ask.key is None:
         return dg.SkipReason(ask.why)
-    return dg.RunRequest(run_key=ask.key, run_config=run_config or {}, tags={PURPOSE: purpose})
+    return dg.RunRequest(run_key=ask.key, run_config=run_config or {}, tags={PURPOSE: purpose, **(tags or {})})
 
 
 def _attempt(record: dg.RunRecord) -> Attempt:
@@ -226,7 +238,12 @@ def _check_name(key: dg.AssetCheckKey) -> str:
 def _evaluation(name: str, record: AssetCheckExecutionRecord, url: str) -> CheckEvaluation:
     """What people need of an evaluation; one that raised has no event of its own but failed all the same."""
     evaluation = record.evaluation
-    links = {"run": f"{url}/runs/{record.run_id}", "asset": f"{url}/assets/{name.rpartition(':')[0]}"}
+    asset, _, check = name.rpartition(":")
+    links = {"check": f"{url}/assets/{asset}?view=checks&checkDetail={check}"}
+    if record.run_id:  # a window's checks are reported by no run
+        links["run"] = f"{url}/runs/{record.run_id}"
+    if asset == DRIFT_REPORTS:
+        links["report"] = f"{url}/assets/drift_pages"
     if evaluation is None:
         return CheckEvaluation(record.id, name, False, False, "the check itself failed", links)
     warning = evaluation.severity is dg.AssetCheckSeverity.WARN
@@ -235,6 +252,7 @@ def _evaluation(name: str, record: AssetCheckExecutionRecord, url: str) -> Check
 
 SENSORS: Sequence[dg.SensorDefinition] = [
     new_drift_window,
+    drift_page_due,
     promotion_due,
     alert_on_checks,
     alert_on_failed_run,

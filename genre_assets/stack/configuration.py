@@ -1,34 +1,40 @@
 """What the local stack remembers: `<home>/stack.env`, written at `genre-assets up`.
 
 It holds the secrets made at the first start, the ports, and every `GENRE_*` variable that was set at an `up`, so that
-every later command and every service sees the same ones.
+every later command and every service sees the same ones. `<home>/story.env` beside it wins over it and is there only
+while the demo's story is told: the next `up` removes what a killed one left.
 """
 
 import os
 import secrets
+from collections.abc import Iterable
 from pathlib import Path
 
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.closed_folder import PASSED_THROUGH
-from genre_assets.stack.postgres import DATABASES, SUPERUSER
+from genre_assets.stack.services.postgres import DATABASES, SUPERUSER
 
 # Two stacks share a port if their offsets differ as far as two of the default ports do, and the shortest such distance
 # that is a multiple of ten is 900: of the multiples of ten below it no two collide.
 OFFSET_STEP = 10
 OFFSET_END = 900
+DAGSTER_READS = (
+    "GENRE_WINDOW_", "GENRE_FALSE_ALARM_RATE", "GENRE_BAD_WINDOWS", "GENRE_OF_WINDOWS", "GENRE_CLEAN_WINDOWS",
+    "GENRE_MIN_DWELL_SECONDS", "GENRE_SENSOR_INTERVAL_SECONDS", "GENRE_TRIALS_", "GENRE_TUNING_SECONDS",
+)  # fmt: skip
 OFFSETS = f"a multiple of {OFFSET_STEP} from 0 to {OFFSET_END - OFFSET_STEP}"
 
 
 def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) -> Settings:
     """Write `<home>/stack.env` and return the settings that follow from it.
 
-    What the environment says wins, then `extra`, then what the file says already, then the defaults. An offset in the
-    environment is about every port that is not there too, whatever the file says of them. Raises `BadInput` for an
-    offset by which two stacks could share a port, and for two services on one port.
+    What the environment says wins, then `extra`, which is for the demo's story alone, then what the file says already,
+    then the defaults. An offset in the environment is about every port that is not there too, whatever the file says of
+    them. Raises `BadInput` for an offset by which two stacks could share a port, and for two services on one port.
     """
     settings = load_settings(home)
-    file = settings.home / "stack.env"
+    file, story = settings.home / "stack.env", settings.home / "story.env"
     kept = _read_env(file)
     given = stated_outside()
     ports = ports_for(settings.port_offset)
@@ -36,16 +42,27 @@ def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) 
     if "GENRE_PORT_OFFSET" in given:
         _check_offset(settings.port_offset)
         moved = ports
-    values = {**_secrets(), **ports, **kept, **moved, **(extra or {}), **given}
+    values = {**_secrets(), **ports, **kept, **moved, **given}
     _check_apart({name: values[name] for name in ports})
     values.update({name: value for name, value in _addresses(values, settings.host).items() if name not in given})
+    settings.home.mkdir(parents=True, exist_ok=True, mode=PASSED_THROUGH)
     if values != kept:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=PASSED_THROUGH)
-        unfinished = file.with_suffix(".new")
-        unfinished.touch(mode=0o600)
-        unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))
-        unfinished.replace(file)
+        _write_env(file, values)
+    if told := {name: value for name, value in (extra or {}).items() if name not in given}:
+        _write_env(story, told)
+    else:
+        story.unlink(missing_ok=True)
     return load_settings(settings.home)
+
+
+def remembered(home: Path) -> dict[str, str]:
+    """What the files say, by the names of the variables."""
+    return {**_read_env(home / "stack.env"), **_read_env(home / "story.env")}
+
+
+def only_dagster_reads(changed: Iterable[str]) -> bool:
+    """Whether the code server and the daemon are all that must be started again for these variables."""
+    return all(name.startswith(DAGSTER_READS) for name in changed)
 
 
 def stated_outside() -> dict[str, str]:
@@ -78,6 +95,13 @@ def _read_env(file: Path) -> dict[str, str]:
     return {name: value or "" for name, value in dotenv_values(file, encoding="utf-8").items()}
 
 
+def _write_env(file: Path, values: dict[str, str]) -> None:
+    unfinished = file.with_suffix(".new")
+    unfinished.touch(mode=0o600)
+    unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))
+    unfinished.replace(file)
+
+
 def _env_line(name: str, value: str) -> str:
     """One assignment, by python-dotenv's rules, that reads back as the same value whatever is in it."""
     quoted = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -89,6 +113,7 @@ def _secrets() -> dict[str, str]:
     return {
         "GENRE_S3_SECRET_KEY": secrets.token_urlsafe(24),
         "GENRE_TRITON_ADMIN_TOKEN": secrets.token_urlsafe(24),
+        "GENRE_TRITON_DOOR_KEY": secrets.token_urlsafe(24),
         "GENRE_POSTGRES_PASSWORD": secrets.token_urlsafe(24),
     }
 
@@ -125,5 +150,7 @@ def _addresses(values: dict[str, str], host: str) -> dict[str, str]:
         "GENRE_DAGSTER_URL": f"http://{host}:{values['GENRE_DAGSTER_PORT']}",
         "GENRE_TRITON_HTTP": f"{host}:{values['GENRE_TRITON_HTTP_PORT']}",
         "GENRE_TRITON_GRPC": f"{host}:{values['GENRE_TRITON_GRPC_PORT']}",
+        "GENRE_TRITON_INNER_HTTP": f"127.0.0.1:{values['GENRE_TRITON_INNER_HTTP_PORT']}",
+        "GENRE_TRITON_INNER_GRPC": f"127.0.0.1:{values['GENRE_TRITON_INNER_GRPC_PORT']}",
         "GENRE_TRITON_METRICS": f"{host}:{values['GENRE_TRITON_METRICS_PORT']}",
     }

@@ -5,41 +5,51 @@ Its settings are kept in `<home>/stack.env`; see `configuration.py`.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from genre_assets.errors import PermanentFailure
-from genre_assets.serving.control import TritonControl
+from genre_assets.database import Database
+from genre_assets.errors import GenreError, PermanentFailure
+from genre_assets.processes import MARKER, kill, stopped_members, strays, wait_until_gone
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.closed_folder import close_to_others
-from genre_assets.stack.configuration import configure
-from genre_assets.stack.graphql import DO_NOT_LOAD
-from genre_assets.stack.lights import ask_all
-from genre_assets.stack.log_files import append
-from genre_assets.stack.processes import MARKER, kill, stopped_members, strays, wait_until_gone
-from genre_assets.stack.run_files import state_file, supervisor_pid, written_state
-from genre_assets.stack.service import Health, check_port_free
-from genre_assets.stack.services import services
+from genre_assets.stack.configuration import configure, only_dagster_reads, remembered
+from genre_assets.stack.services import graphql
+from genre_assets.stack.services.catalogue import RELOADED, services
+from genre_assets.stack.services.graphql import DO_NOT_LOAD
+from genre_assets.stack.services.triton_door import TritonDoor
+from genre_assets.stack.supervision import supervisor_light
+from genre_assets.stack.supervision.lights import ask_all
+from genre_assets.stack.supervision.log_files import append
+from genre_assets.stack.supervision.run_files import state_file, supervisor_pid, written_state
+from genre_assets.stack.supervision.service import Health, check_port_free
+from genre_assets.stack.supervision.supervisor_light import SUPERVISOR
+from genre_assets.triton.control import TritonControl
 
 Report = Callable[[str], None]
 STATUS_SECONDS = 1.5  # for the services' answers, with two seconds for the command
 FRESH_SECONDS = 20.0  # so old may be what the supervisor saw
-SUPERVISOR_SECONDS = 10.0  # for the supervisor to come up
+SUPERVISOR_SECONDS = 10.0  # for the supervisor to come up, or to stop what it starts anew
+IDLE_SECONDS = 60.0
 ROUTE = "route"
+FALLBACK = "fallback"
 AWAY = frozenset({"restarting", "starting", "unhealthy", "failed"})
 
 
 @dataclass(frozen=True)
 class Status:
-    """The services by name, and the route that serves (None if none does, or it cannot be told)."""
+    """The services by name, the route that serves, and whether there is a fallback (None: none does, or not known)."""
 
     services: dict[str, dict[str, Any]]
     route: str | None
+    fallback: bool | None = None
 
 
 def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report: Report = print) -> Settings:
@@ -48,11 +58,20 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
     Raises `BadInput` for a taken port, `PermanentFailure` with the end of its log for a service that does not start.
     """
     before = load_settings(home)
-    was = (before.home / "stack.env").read_text() if (before.home / "stack.env").exists() else ""
+    was = remembered(before.home)
     settings = configure(home, extra=extra)
     close_to_others(settings.home)
     running = supervisor_pid(settings.home)
-    if running and was != (settings.home / "stack.env").read_text():
+    if running and not supervisor_light.health(settings.home).healthy and not supervisor_light.wake(settings.home):
+        report("the supervisor hangs: starting it and the services anew")
+        down(before, report=report)
+        running = None
+    now = remembered(settings.home)
+    changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
+    if running and changed and only_dagster_reads(changed):
+        report("settings have changed: restarting Dagster's code server and daemon")
+        _reload(settings, running)
+    elif running and changed:
         report("settings have changed: restarting the services")
         down(before, report=report)
         running = None
@@ -64,7 +83,26 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
         state_file(settings.home).unlink(missing_ok=True)  # a killed supervisor's, which says what was
         _spawn_supervisor(settings)
     _wait_for_health(settings, report)
+    Database(settings.database_url.get_secret_value()).version()  # Triton's log needs the tables, and cannot make them
     return settings
+
+
+def _reload(settings: Settings, supervisor: int) -> None:
+    """Have Dagster's processes read the settings anew, once no run is in progress (or for a minute)."""
+    end = time.monotonic() + IDLE_SECONDS
+    with suppress(GenreError):  # Dagster is away: nothing is lost
+        while graphql.runs_in_progress(settings.dagster_url) and time.monotonic() < end:
+            time.sleep(0.5)
+    before = _processes(settings.home)
+    os.kill(supervisor, signal.SIGHUP)
+    end = time.monotonic() + SUPERVISOR_SECONDS
+    while before.items() & _processes(settings.home).items() and time.monotonic() < end:
+        time.sleep(0.1)
+
+
+def _processes(home: Path) -> dict[str, int | None]:
+    standings = written_state(home).get("services", {})
+    return {name: standing["pid"] for name, standing in standings.items() if name in RELOADED}
 
 
 def down(settings: Settings, *, report: Report = print) -> None:
@@ -72,10 +110,11 @@ def down(settings: Settings, *, report: Report = print) -> None:
     pid = supervisor_pid(settings.home)
     if pid:
         report("stopping the services")
-        os.kill(pid, 15)
+        os.kill(pid, signal.SIGTERM)
+        os.kill(pid, signal.SIGCONT)  # a stopped one takes no other signal
         if not wait_until_gone(pid, 90):
             report("the supervisor does not stop by itself: killing it")
-            os.kill(pid, 9)
+            os.kill(pid, signal.SIGKILL)
             wait_until_gone(pid, 5)
     _remove_leftovers(settings)
     state_file(settings.home).unlink(missing_ok=True)
@@ -90,29 +129,47 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
     known = services(settings)
     control = TritonControl(settings.triton_http, timeout=seconds)
     kept = supervisor_pid(settings.home) is not None
+    supervisor = supervisor_light.health(settings.home)
     state = written_state(settings.home).get("services", {}) if kept else {}
     running = [service for service in known if state.get(service.name, {}).get("pid")]
     questions: dict[str, Callable[[], Health]] = {service.name: service.health for service in running}
-    if "triton" in questions:
+    if TritonDoor.name in questions:
         questions[ROUTE] = lambda: Health(True, control.route() or "")
+        questions[FALLBACK] = lambda: _whether(control.has_fallback())
     answers = ask_all(questions, seconds)
-    found = {}
+    found = {SUPERVISOR: _entry(supervisor, restarts=0)}
     for service in known:
         standing = state.get(service.name, {})
         health = answers.get(service.name) or Health(False, _why_not_running(standing, kept=kept))
         if not health.known:
             health = _as_last_seen(standing, health.why)
         why = standing["why"] if standing.get("state") == "failed" else health.why
-        light = "healthy" if health.healthy else "unhealthy" if health.known else "unknown"
-        entry: dict[str, Any] = {"healthy": health.healthy, "light": light, **service.addresses()}
-        if why:
-            entry["why"] = why
-        entry["restarts"] = standing.get("restarts", 0)
+        entry = service.addresses() | _entry(replace(health, why=why), restarts=standing.get("restarts", 0))
         if standing.get("last_restart"):
             entry["last_restart"] = standing["last_restart"]
         found[service.name] = entry
     route = answers.get(ROUTE)
-    return Status(found, (route.why or None) if route and route.healthy else None)
+    spare = answers.get(FALLBACK)
+    told = spare is not None and spare.known and not spare.why  # with a why, nobody answered
+    return Status(
+        found,
+        route=(route.why or None) if route and route.healthy else None,
+        fallback=spare.healthy if spare is not None and told else None,
+    )
+
+
+def _whether(found: bool | None) -> Health:
+    return Health(bool(found), known=found is not None)
+
+
+def _entry(health: Health, *, restarts: int) -> dict[str, Any]:
+    light = "healthy" if health.healthy else "unhealthy" if health.known else "unknown"
+    return {
+        "healthy": health.healthy,
+        "light": light,
+        **({"why": health.why} if health.why else {}),
+        "restarts": restarts,
+    }
 
 
 def _why_not_running(standing: dict[str, Any], *, kept: bool) -> str:

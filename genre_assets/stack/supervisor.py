@@ -9,25 +9,31 @@ import os
 import signal
 import sys
 import threading
+import time
 from dataclasses import asdict
 from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
-from genre_assets.serving import alert_channels
+from genre_assets.processes import kill, strays
+from genre_assets.serving.alerts import channels
 from genre_assets.settings import load_settings
 from genre_assets.stack.closed_folder import OWNER_ONLY
-from genre_assets.stack.keeper import Keeper
-from genre_assets.stack.log_files import rotate
-from genre_assets.stack.notifier import Notifier
-from genre_assets.stack.processes import kill, strays
-from genre_assets.stack.run_files import lock_file, state_file
-from genre_assets.stack.service import Service
-from genre_assets.stack.services import services
+from genre_assets.stack.services.catalogue import RELOADED, services
+from genre_assets.stack.supervision.keeper import Keeper
+from genre_assets.stack.supervision.log_files import rotate
+from genre_assets.stack.supervision.notifier import Notifier
+from genre_assets.stack.supervision.run_files import lock_file, state_file
+from genre_assets.stack.supervision.service import Service
+
+LOOK_SECONDS = 3.0  # between two notes of having looked
 
 
 class Supervisor:
-    """Starts the services as what they need becomes healthy; stops them in reverse order."""
+    """Starts the services as what they need becomes healthy; stops them in reverse order.
+
+    SIGHUP starts those anew that read settings which may change while the others serve.
+    """
 
     def __init__(self, services: list[Service], home: Path, notifier: Notifier | None = None) -> None:
         self.home = home
@@ -35,19 +41,31 @@ class Supervisor:
         self.notifier = notifier or Notifier(home, [])
         self.ending = threading.Event()
         self.writing = threading.Lock()
+        self.reloading = threading.Event()
+        self.looked_at = time.time()
 
     def run(self) -> None:
         """Keep the services until SIGTERM or SIGINT."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._end)
+        signal.signal(signal.SIGHUP, self._reload)
         self._write()
         self.notifier.start()
         for keeper in self.keepers:
             keeper.start()
         while not self.ending.wait(0.5):
+            if time.time() - self.looked_at > LOOK_SECONDS:
+                self.looked_at = time.time()
+                self._write()
+            if self.reloading.is_set():
+                self.reloading.clear()
+                for keeper in self.keepers:
+                    if keeper.service.name in RELOADED:
+                        keeper.renew()
             for log in (self.home / "logs").glob("*.log"):
                 rotate(log)
-            self.notifier.look({keeper.service.name: keeper.standing for keeper in self.keepers})
+            standings = {keeper.service.name: keeper.standing for keeper in self.keepers}
+            self.notifier.look(standings, needs={keeper.service.name: keeper.service.needs for keeper in self.keepers})
         self.stop()
 
     def stop(self) -> None:
@@ -61,6 +79,10 @@ class Supervisor:
         del number, frame
         self.ending.set()
 
+    def _reload(self, number: int, frame: FrameType | None) -> None:
+        del number, frame
+        self.reloading.set()
+
     def _healthy(self, name: str) -> bool:
         return any(keeper.service.name == name and keeper.standing.state == "healthy" for keeper in self.keepers)
 
@@ -69,8 +91,9 @@ class Supervisor:
             services = {keeper.service.name: asdict(keeper.standing) for keeper in self.keepers}
             target = state_file(self.home)
             target.parent.mkdir(parents=True, exist_ok=True)
+            written = {"pid": os.getpid(), "looked_at": self.looked_at, "services": services}
             unfinished = target.with_suffix(".new")
-            unfinished.write_text(json.dumps({"pid": os.getpid(), "services": services}, indent=1))
+            unfinished.write_text(json.dumps(written, indent=1))
             unfinished.replace(target)
 
 
@@ -90,7 +113,7 @@ def main() -> None:
         state_file(settings.home).unlink(missing_ok=True)  # a killed predecessor's, which says what was
         kill(strays(settings.home))
         repeat = timedelta(seconds=settings.alert_repeat_seconds)
-        notifier = Notifier(settings.home, alert_channels.from_settings(settings), repeat=repeat)
+        notifier = Notifier(settings.home, channels.from_settings(settings), repeat=repeat)
         Supervisor(services(settings), settings.home, notifier).run()
 
 

@@ -3,13 +3,15 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from genre_assets.pools import POOLS
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.own_origin import OwnOriginOnly
 
 
 def own_names(settings: Settings) -> tuple[str, ...]:
     """Host names that this server is reached by: the one in its address, and those that the settings add."""
-    names = (urlsplit(settings.dagster_url).hostname, settings.host, *settings.dagster_allowed_hosts)
+    addresses = (settings.dagster_url, settings.dagster_link)
+    names = (*(urlsplit(address).hostname for address in addresses), settings.host, *settings.dagster_allowed_hosts)
     return tuple(name for name in names if name)
 
 
@@ -29,6 +31,15 @@ def ask_before_use(connection: Any, _record: object, _proxy: object) -> None:
         raise DisconnectionError(str(error)) from error
 
 
+def limit_pools(instance: Any) -> None:
+    """Make the pools known before anything can be launched, each with one place.
+
+    Dagster's queue makes a pool known when it first meets a run of it, and does not hold back the runs of that moment.
+    """
+    for pool in POOLS:
+        instance.event_log_storage.set_concurrency_slots(pool, 1)
+
+
 def main() -> None:
     """Start the webserver; every application that it makes is wrapped."""
     import dagster_webserver.cli
@@ -40,8 +51,9 @@ def main() -> None:
     names = own_names(load_settings())
     make_app = cli.create_app_from_workspace_process_context
 
-    def make_guarded_app(*arguments: Any, **options: Any) -> OwnOriginOnly:
-        return OwnOriginOnly(make_app(*arguments, **options), names)
+    def make_guarded_app(process_context: Any, *arguments: Any, **options: Any) -> OwnOriginOnly:
+        limit_pools(process_context.instance)
+        return OwnOriginOnly(make_app(process_context, *arguments, **options), names)
 
     # The command line of `dagster-webserver` takes no middleware, but looks this factory up when it starts.
     cli.create_app_from_workspace_process_context = make_guarded_app

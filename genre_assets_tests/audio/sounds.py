@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genre_assets.audio.filters import Floats
+from genre_assets.audio.dsp.filters import Floats
 
 RATE = 22_050
 SUBSET = Path(__file__).parents[2].parent / "shared" / "data" / "gtzan_subset"

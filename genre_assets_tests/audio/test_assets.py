@@ -8,9 +8,11 @@ import dagster as dg
 import numpy as np
 import pytest
 
-from genre_assets.audio import assets, checks, extract, features, inventory, workers
+from genre_assets.audio import assets, checks, extract
 from genre_assets.audio.extract import FEATURE_SETS
-from genre_assets.audio.refresh import Refreshed, refresh
+from genre_assets.audio.tables import features, inventory
+from genre_assets.audio.tables.refresh import Refreshed, refresh
+from genre_assets.audio.workers import pool
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -147,7 +149,7 @@ def test_an_interrupted_run_keeps_what_it_had_done(
         put(store, settings, f"rock/{seed}.wav", sound_file(music(3, seed=seed)))
     inventory.update(store, settings, ["rock"])
     with monkeypatch.context() as patch:
-        patch.setattr(workers.Progress, "advance", interrupt_at(2))
+        patch.setattr(pool.Progress, "advance", interrupt_at(2))
         with pytest.raises(KeyboardInterrupt):
             refresh(store, settings, ["rock"])
     done = refresh(store, settings, ["rock"])
@@ -156,8 +158,8 @@ def test_an_interrupted_run_keeps_what_it_had_done(
     assert not store.exists(settings.features_bucket, "checkpoints/features-gtzan37.parquet")
 
 
-def interrupt_at(count: int) -> Callable[[workers.Progress], None]:
-    def advance(progress: workers.Progress) -> None:
+def interrupt_at(count: int) -> Callable[[pool.Progress], None]:
+    def advance(progress: pool.Progress) -> None:
         progress.done += 1
         if progress.done == count:
             raise KeyboardInterrupt

@@ -20,6 +20,7 @@ def folder(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(sound_file(music(2, seed=seed), container="FLAC" if name.endswith("flac") else "WAV"))
     (tmp_path / "music" / "rock" / "cover.jpg").write_bytes(b"x")
+    (tmp_path / "music" / "list.txt").write_bytes(b"x")
     (tmp_path / "music" / "polka").mkdir()
     (tmp_path / "music" / "polka" / "d.wav").write_bytes(b"x")
     return tmp_path / "music"
@@ -28,7 +29,12 @@ def folder(tmp_path: Path) -> Path:
 def test_a_folder_is_uploaded_once(folder: Path, store: ObjectStore, settings: Settings) -> None:
     seen: list[tuple[int, int]] = []
     first = upload_folder(folder, store=store, settings=settings, progress=lambda *step: seen.append(step))
-    assert (first.uploaded, first.unchanged, first.skipped) == (3, 0, 2)
+    assert (first.uploaded, first.unchanged) == (3, 0)
+    assert first.left_out == {
+        "list.txt": "1 file in no genre's folder",
+        "polka/": "1 file in a folder that is not named like a genre",
+        "rock/": "1 file without the ending of an audio file (.jpg)",
+    }
     assert seen == [(1, 3), (2, 3), (3, 3)]
     again = upload_folder(folder, store=store, settings=settings)
     assert (again.uploaded, again.unchanged) == (0, 3)

@@ -1,10 +1,13 @@
 """The Dagster UI in a real headless browser: the pages that the tests read and that the README shows."""
 
+import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from playwright.sync_api import Page, sync_playwright
+
+from genre_assets_tests.waiting import until
 
 GROUPS = ("audio", "models", "packaging", "serving")
 
@@ -37,6 +40,34 @@ def open_graph(page: Page, dagster_url: str) -> None:
     page.goto(f"{dagster_url}/asset-groups?expanded={groups}")
     page.get_by_text("live_ensemble").first.wait_for(timeout=60_000)
     page.wait_for_timeout(3000)
+
+
+# Of each link to an asset, the text of the row around it, which ends with its status.
+_ROWS = r"""() => Object.fromEntries([...document.querySelectorAll('a[href^="/assets/"]')].map(link => {
+    const name = link.getAttribute("href").split("/")[2]
+    let row = link
+    while (row && !/aterialized|\d+ partitions/.test(row.innerText.replace(/\s+/g, " "))) row = row.parentElement
+    return [name, row ? row.innerText.replace(/\s+/g, " ") : ""]
+}).filter(([_, text]) => text.split("partitions").length + text.split("aterialized").length === 3))"""
+_PARTITIONS = re.compile(r"(?P<made>\S+) (?P<missing>\S+) (?P<failed>\S+) \S+ \d+ partitions$")
+
+
+def catalog(page: Page, dagster_url: str, assets: Collection[str]) -> dict[str, bool]:
+    """Asset -> whether the catalog shows it as made, with all its partitions. The page must be high: it draws what is seen."""
+    page.goto(f"{dagster_url}/assets")
+    rows: dict[str, str] = {}
+
+    def shown() -> bool:
+        rows.update(page.evaluate(_ROWS))
+        return set(assets) <= set(rows)
+
+    until(shown, lambda: f"the rows of {sorted(set(assets) - set(rows))}: {rows}", 60, pause=1.0)
+    return {asset: _is_made(rows[asset]) for asset in assets}
+
+
+def _is_made(row: str) -> bool:
+    partitions = _PARTITIONS.search(row)
+    return partitions["missing"] == "0" if partitions else "Never materialized" not in row
 
 
 def open_drift_check(page: Page, dagster_url: str) -> None:

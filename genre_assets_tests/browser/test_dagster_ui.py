@@ -7,6 +7,7 @@ from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.browser, pytest.mark.timeout(1200)]
+FLOW = ("raw_audio", "features", "training_set", "champion_models", "triton_repo", "live_ensemble")
 
 
 @pytest.fixture(scope="module")
@@ -17,12 +18,12 @@ def chromium() -> str:
     return found
 
 
-def test_the_graph_shows_every_asset_materialised(stack: Stack, chromium: str) -> None:
-    with pages.page(chromium) as page:
+def test_the_graph_and_the_catalog_show_every_asset_of_the_flow_as_made(stack: Stack, chromium: str) -> None:
+    with pages.page(chromium, height=3000) as page:
         pages.open_graph(page, stack.settings.dagster_url)
-        for asset in ("raw_audio", "features", "training_set", "champion_models", "triton_repo", "live_ensemble"):
+        for asset in FLOW:
             assert page.get_by_text(asset, exact=True).count() >= 1, asset
-        assert page.get_by_text("Never materialized").count() == 0
+        assert pages.catalog(page, stack.settings.dagster_url, FLOW) == dict.fromkeys(FLOW, True)
 
 
 def test_the_drift_check_shows_its_history(stack: Stack, chromium: str) -> None:

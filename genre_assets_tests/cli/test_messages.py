@@ -18,9 +18,9 @@ import pytest
 
 from genre_assets.cli import guard
 from genre_assets.database import Database
-from genre_assets.serving.alerts import Alerts
+from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.stack.configuration import configure
-from genre_assets.stack.run_files import lock_file, state_file
+from genre_assets.stack.supervision.run_files import lock_file, state_file
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.waiting import until
 
@@ -123,7 +123,7 @@ def test_a_command_acts_on_no_stack_but_its_own(folder: Path, strangers: dict[st
         done = subprocess.run(
             [COMMAND, *arguments], cwd=folder, env=outside, capture_output=True, text=True, timeout=60
         )
-        assert done.returncode == 1, arguments
+        assert done.returncode == 2, arguments
         assert f"no stack runs in {folder / 'home'}" in done.stderr, (arguments, done.stderr)
         assert "genre-assets up" in done.stderr
     found = subprocess.run([COMMAND, "status", "--json"], env=outside, capture_output=True, text=True, timeout=60)
@@ -140,7 +140,9 @@ def test_a_port_that_a_stranger_took_from_a_service_that_is_away_is_not_this_sta
         configure(home)
         lock_file(home).parent.mkdir()
         standing = {"state": "restarting", "why": "port taken", "pid": None, "restarts": 1}
-        state_file(home).write_text(json.dumps({"pid": os.getpid(), "services": {"dagster": standing}}))
+        state_file(home).write_text(
+            json.dumps({"pid": os.getpid(), "looked_at": time.time(), "services": {"dagster": standing}})
+        )
         with lock_file(home).open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             outside = {name: value for name, value in os.environ.items() if name != "GENRE_DAGSTER_PORT"}
@@ -149,9 +151,10 @@ def test_a_port_that_a_stranger_took_from_a_service_that_is_away_is_not_this_sta
             found = subprocess.run(
                 [COMMAND, "status", "--json"], env=outside, capture_output=True, text=True, timeout=60
             )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert f"is not of the stack in {home}, whose own is restarting" in done.stderr
     services = json.loads(found.stdout)["services"]
+    assert services.pop("supervisor")["light"] == "healthy"
     assert services["dagster"]["why"] == "restarting: port taken"
     assert {service["light"] for service in services.values()} == {"unhealthy"}
 
@@ -232,7 +235,7 @@ def test_ctrl_c_in_a_terminal_is_one_line_and_130(folder: Path) -> None:
 
     def workers() -> list[Path]:
         found = [Path(f"/proc/{child}") for child in children.read_text().split()]
-        return [child for child in found if b"genre_assets.audio.worker" in (child / "cmdline").read_bytes()]
+        return [child for child in found if b"genre_assets.audio.workers.process" in (child / "cmdline").read_bytes()]
 
     try:
         until(lambda: bool(workers()), "a worker is there", 60)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from genre_assets.settings import Settings
-from genre_assets.stack.postgres import Postgres
+from genre_assets.stack.services.postgres import Postgres
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.faults.proxy import FaultProxy
 

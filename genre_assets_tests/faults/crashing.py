@@ -12,21 +12,21 @@ from typing import Any
 import dagster as dg
 import mlflow.models  # noqa: F401  # with all that a client needs, so that it is there when processes are forked
 
-from genre_assets.audio import checkpoint, inventory, refresh
+from genre_assets.audio.tables import checkpoint, inventory, refresh
 from genre_assets.database import Database
-from genre_assets.models.registry import ModelRegistry
+from genre_assets.inference.request_log import Row
+from genre_assets.inference.spool import PredictionLog
+from genre_assets.models.mlflow.registry import ModelRegistry
 from genre_assets.packaging import publish
 from genre_assets.packaging.golden import Comparison
 from genre_assets.packaging.parity import Parity
 from genre_assets.packaging.release import Release
 from genre_assets.serving.assets import live_ensemble
-from genre_assets.serving.control import TritonControl
-from genre_assets.serving.prediction_log import Row
-from genre_assets.serving.prediction_spool import PredictionLog
 from genre_assets.settings import Settings
 from genre_assets.steps import CRASH_AFTER, Step
 from genre_assets.store import ObjectStore, s3_client
-from genre_assets_tests.models.test_registry import register as register_model
+from genre_assets.triton.control import TritonControl
+from genre_assets_tests.models.mlflow.test_registry import register as register_model
 
 Action = Callable[..., None]
 # Forked from a server that has the imports: a process for each step would spend its time on them.

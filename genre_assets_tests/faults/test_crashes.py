@@ -13,24 +13,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from genre_assets import audit
-from genre_assets.audio import features, inventory
+from genre_assets import audit, keys
+from genre_assets.audio.tables import features, inventory
 from genre_assets.database import Database
+from genre_assets.inference.request_log import read
+from genre_assets.inference.spool import PredictionLog
 from genre_assets.packaging import publish
 from genre_assets.packaging.release import Release
-from genre_assets.serving import promotion
-from genre_assets.serving.prediction_log import read
-from genre_assets.serving.prediction_spool import PredictionLog
-from genre_assets.serving.reconciliation import difference, observe
+from genre_assets.serving.promotion import route_state
+from genre_assets.serving.rollout.reconciliation import difference, observe
 from genre_assets.settings import Settings
 from genre_assets.steps import Step
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.faults import crashing
 from genre_assets_tests.faults.crashing import run
+from genre_assets_tests.inference.test_request_log import row
 from genre_assets_tests.models.conftest import empty_mlflow
 from genre_assets_tests.serving.live_stack import LiveStack
-from genre_assets_tests.serving.test_prediction_log import row
 from genre_assets_tests.serving.toys import toy_model
 from genre_assets_tests.waiting import until
 
@@ -151,7 +151,7 @@ def test_publish(small: Settings, live: LiveStack, tmp_path: Path, step: Step) -
         assert run(crashing.offer, small, replace(known, id=name), folder).exitcode == 0
     newest = replace(known, id="c")
     assert run(crashing.offer, small, newest, folder, crash_after=step).killed
-    named = store.read_json(small.serving_bucket, publish.CURRENT)["id"]
+    named = store.read_json(small.serving_bucket, keys.CURRENT_RELEASE)["id"]
     publish.fetch(small, store, replace(known, id=named), tmp_path / "meanwhile")  # whole, whichever it is
     assert run(crashing.offer, small, newest, folder).exitcode == 0
     assert publish.is_accepted(small, store, newest)
@@ -175,7 +175,7 @@ def other_release(live: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def name(live: LiveStack, release: Release) -> None:
     """Let the release be the newest."""
-    live.store.write_json(live.settings.serving_bucket, publish.CURRENT, {"id": release.id})
+    live.store.write_json(live.settings.serving_bucket, keys.CURRENT_RELEASE, {"id": release.id})
 
 
 @pytest.fixture
@@ -194,10 +194,10 @@ def test_promote(live: LiveStack, settled: Settings, database: Database, step: S
     assert run(crashing.promote, settled, "fallback", crash_after=step).killed
     found = live.client.predict([b"no sound"], log=False)[0]
     assert found.error.startswith("undecodable")  # whatever serves: it answers
-    due = promotion.standing(database).due
+    due = route_state.standing(database).due
     assert due is None or (due.route, due.actor) == ("fallback", "person")  # the daemon asks for it again
     assert run(crashing.promote, settled, "fallback").exitcode == 0
-    standing = promotion.standing(database)
+    standing = route_state.standing(database)
     assert standing.due is None
     assert standing.serving is not None
     assert standing.serving.route == live.repository.route == live.control.route() == "fallback"

@@ -10,10 +10,10 @@ import pytest
 from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving import promotion
-from genre_assets.serving.control import TritonControl
-from genre_assets.serving.protocol import PREDICTOR
-from genre_assets.stack import graphql
+from genre_assets.serving.promotion import route_state
+from genre_assets.stack.services import graphql
+from genre_assets.triton.control import TritonControl
+from genre_assets.triton.protocol import PREDICTOR
 from genre_assets_tests.faults.test_killed_services import all_healthy
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
@@ -31,7 +31,7 @@ class Serving:
         self.control = TritonControl.from_settings(stack.settings)
 
     def all_say(self, route: str) -> bool:
-        standing = promotion.standing(self.database)
+        standing = route_state.standing(self.database)
         books = standing.serving.route if standing.serving and standing.due is None else None
         return books == ModelRepository(self.stack.settings.repository).route == self.control.route() == route
 
@@ -82,7 +82,7 @@ def test_a_killed_promotion_is_made_in_the_end(stack: Stack, serving: Serving, w
     before = serving.moves()
     run = promote(stack, "fallback")
     moments: dict[str, Callable[[], bool]] = {
-        "it has begun": lambda: promotion.standing(serving.database).due is not None,
+        "it has begun": lambda: route_state.standing(serving.database).due is not None,
         "Triton has switched": lambda: serving.control.route() == "fallback",
     }
     until(

@@ -70,6 +70,22 @@ def test_a_killed_triton_comes_back_with_the_same_route(stack: Stack, ask: Calla
     assert stack.json("status", "--json")["route"] == "champion"
 
 
+def test_a_killed_door_is_back_in_seconds_and_triton_did_not_notice(stack: Stack, ask: Callable[[str], str]) -> None:
+    before = ask("before")
+    restarts = stack.json("status", "--json")["services"]["triton"]["restarts"]
+    stack.kill("triton-door")
+
+    def answers() -> bool:
+        try:
+            return ask("after") == before
+        except InferenceServerException:
+            return False
+
+    until(answers, "the door is open again", 30)
+    until(lambda: all_healthy(stack), "every service healthy again", 90)
+    assert stack.json("status", "--json")["services"]["triton"]["restarts"] == restarts
+
+
 def test_the_object_store_and_the_daemon_come_back_too(stack: Stack) -> None:
     for service in ("s3", "dagster-daemon", "dagster-code"):
         stack.kill(service)

@@ -6,7 +6,8 @@ from typing import Any
 import dagster as dg
 import pytest
 
-from genre_assets.audio import assets, checks, features, inventory
+from genre_assets.audio import assets, checks
+from genre_assets.audio.tables import features, inventory
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client

@@ -10,11 +10,11 @@ from pydantic import SecretStr
 
 from genre_assets.database import Database
 from genre_assets.errors import TransientFailure
-from genre_assets.serving import alert_channels
-from genre_assets.serving.alerts import Alerts
+from genre_assets.serving.alerts import channels
+from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.postgres import Postgres
-from genre_assets.stack.s3 import S3
+from genre_assets.stack.services.postgres import Postgres
+from genre_assets.stack.services.s3 import S3
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.conftest import free_port, running
@@ -93,7 +93,7 @@ def test_an_alert_waits_for_its_webhook_and_arrives_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     receiver, proxy = webhook
-    monkeypatch.setattr(alert_channels, "TIMEOUT_SECONDS", 1.0)
+    monkeypatch.setattr(channels, "TIMEOUT_SECONDS", 1.0)
     settings = load_settings(tmp_path, database_url=database.url, alert_webhook=f"{proxy.url}/hook")
     alerts, now = Alerts.from_settings(settings), datetime.now(UTC)
     with proxy.behaving(fault):

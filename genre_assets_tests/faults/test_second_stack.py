@@ -1,6 +1,8 @@
 """A second, empty stack beside the first: it runs apart, says what it lacks, and leaves nothing when it goes."""
 
+import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -10,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from genre_assets.processes import strays
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.processes import strays
-from genre_assets.stack.service import Service
+from genre_assets.stack.supervision.run_files import supervisor_pid, written_state
+from genre_assets.stack.supervision.service import Service
 from genre_assets_tests.live import COMMAND, PORT_OFFSET, Stack, environment, logs
 from genre_assets_tests.other_user import readable_by_others
 
@@ -30,8 +33,8 @@ def second(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     command(home, "down")
 
 
-def command(home: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    outside = {**environment(home), "GENRE_PORT_OFFSET": str(SECOND)}
+def command(home: Path, *arguments: str, **settings: str) -> "subprocess.CompletedProcess[str]":
+    outside = {**environment(home), "GENRE_PORT_OFFSET": str(SECOND), **settings}
     return subprocess.run([COMMAND, *arguments], capture_output=True, text=True, env=outside, timeout=600)
 
 
@@ -58,7 +61,7 @@ def test_predicting_before_anything_is_served_says_so(second: Settings, tmp_path
 
 def test_no_other_user_can_read_what_the_stack_keeps(second: Settings) -> None:
     assert readable_by_others(second.home) == []
-    shared = list(Path("/dev/shm").glob(f"genre_{second.triton_http_port}_*"))
+    shared = list(Path("/dev/shm").glob(f"genre_{second.triton_inner_http_port}_*"))
     assert [path for path in (*second.home.rglob("*"), *shared) if _is_open(path)] == []
 
 
@@ -77,9 +80,39 @@ def test_a_taken_port_stops_the_start_with_the_setting_to_change(tmp_path: Path)
     assert strays(tmp_path / "home") == []
 
 
-def test_a_killed_supervisor_leaves_a_stack_that_comes_up_again(second: Settings) -> None:
-    from genre_assets.stack.run_files import supervisor_pid
+def test_a_stopped_supervisor_is_shown_and_goes_on_with_up(second: Settings) -> None:
+    pid = supervisor_pid(second.home)
+    assert pid is not None
+    before = written_state(second.home)["services"]
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        found = command(second.home, "status", "--json")
+        light = json.loads(found.stdout)["services"]["supervisor"]
+        assert (found.returncode, light["light"]) == (1, "unhealthy")
+        assert "is stopped (SIGSTOP), nothing is restarted: genre-assets up" in light["why"]
+        done = command(second.home, "up")
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert done.returncode == 0, done.stderr
+    assert supervisor_pid(second.home) == pid
+    after = written_state(second.home)["services"]
+    assert {name: one["pid"] for name, one in after.items()} == {name: one["pid"] for name, one in before.items()}
+    assert command(second.home, "status").returncode == 0
 
+
+def test_settings_that_only_dagster_reads_restart_nothing_else(second: Settings) -> None:
+    before = written_state(second.home)["services"]
+    done = command(second.home, "up", GENRE_WINDOW_SIZE="40")
+    assert done.returncode == 0, done.stderr
+    assert "restarting Dagster's code server and daemon" in done.stderr
+    after = written_state(second.home)["services"]
+    changed = {name for name, one in after.items() if one["pid"] != before[name]["pid"]}
+    assert changed == {"dagster-code", "dagster-daemon"}
+    assert all(one["restarts"] == before[name]["restarts"] for name, one in after.items()), "nobody must look into it"
+    assert load_settings(second.home).window_size == 40
+
+
+def test_a_killed_supervisor_leaves_a_stack_that_comes_up_again(second: Settings) -> None:
     pid = supervisor_pid(second.home)
     assert pid is not None
     os.kill(pid, 9)
@@ -89,7 +122,7 @@ def test_a_killed_supervisor_leaves_a_stack_that_comes_up_again(second: Settings
 
 
 def test_down_leaves_no_process_no_port_and_no_shared_memory(second: Settings, stack: Stack) -> None:
-    from genre_assets.stack.services import services
+    from genre_assets.stack.services.catalogue import services
 
     listening: list[Service] = services(second)
     done = command(second.home, "down")
@@ -99,7 +132,7 @@ def test_down_leaves_no_process_no_port_and_no_shared_memory(second: Settings, s
     for port in (port for service in listening for port in service.ports.values()):
         with pytest.raises(ConnectionRefusedError):
             socket.create_connection(("127.0.0.1", port), timeout=2)
-    assert not list(Path("/dev/shm").glob(f"*{second.triton_http_port}*"))
+    assert not list(Path("/dev/shm").glob(f"*{second.triton_inner_http_port}*"))
     assert stack.json("status", "--json")["route"] == "champion"  # the first stack did not notice
 
 

@@ -10,10 +10,13 @@ import psutil
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from genre_assets.serving.protocol import PYTHON_MODELS
-from genre_assets.stack.processes import children
-from genre_assets.stack.run_files import state_file
-from genre_assets.stack.triton_watchdog import model_of
+from genre_assets.audio.decoding import sandbox_worker
+from genre_assets.processes import children
+from genre_assets.stack.services.triton_watchdog import model_of
+from genre_assets.stack.supervision.run_files import state_file
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.protocol import PYTHON_MODELS
+from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.faults.test_killed_services import all_healthy, ask
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
@@ -21,6 +24,7 @@ from genre_assets_tests.waiting import until
 __all__ = ["ask"]  # a fixture
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 HEALED_SECONDS = 60.0
+SERVICES = ["s3", "postgres", "mlflow", "triton", "triton-door", "dagster-code", "dagster", "dagster-daemon"]
 
 
 def leader(stack: Stack, service: str) -> psutil.Process:
@@ -72,7 +76,7 @@ def _well_before(stack: Stack) -> None:
     until(lambda: all_healthy(stack), "every light is healthy", 120)
 
 
-@pytest.mark.parametrize("service", ["s3", "postgres", "mlflow", "triton", "dagster-code", "dagster", "dagster-daemon"])
+@pytest.mark.parametrize("service", SERVICES)
 def test_a_service_that_hangs_is_restarted(stack: Stack, service: str) -> None:
     process = leader(stack, service)
     process.suspend()
@@ -90,6 +94,16 @@ def test_the_code_servers_child_comes_back(stack: Stack, number: signal.Signals)
     until(lambda: has_ended(child), "the child is replaced", HEALED_SECONDS)
     until(lambda: behind(stack, "dagster-code", "api grpc").pid != child.pid, "another is there", HEALED_SECONDS)
     print(f"the code server's child, {number.name}: healed in {healed(stack, child, 'the child'):.0f} s")
+
+
+def test_an_idle_decoder_that_was_stopped_is_ended_before_anybody_needs_it(stack: Stack) -> None:
+    decoder = behind(stack, "triton", sandbox_worker.__name__)
+    server = leader(stack, "triton")
+    decoder.suspend()
+    until(lambda: has_ended(decoder), "the decoder has ended", 20)
+    with GenreClient(stack.settings.triton_grpc) as client:
+        answer = client.predict([sound_file(music(3.0, seed=2), container="MP3", subtype="MPEG_LAYER_III")])[0]
+    assert (answer.error, leader(stack, "triton").pid) == ("", server.pid)
 
 
 def has_ended(child: psutil.Process) -> bool:

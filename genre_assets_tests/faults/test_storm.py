@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from genre_assets.stack.run_files import state_file
+from genre_assets.stack.supervision.run_files import state_file
 from genre_assets_tests.faults.storm.kinds import COMMAND, RUN, Fault, choose, targets
 from genre_assets_tests.faults.storm.report import Outcome, Result, by_kind, markdown
 from genre_assets_tests.faults.storm.strike import Storm, folders

@@ -11,8 +11,7 @@ import pytest
 from genre_assets.database import Database
 from genre_assets.demo.story import Narrator, Watch
 from genre_assets.demo.traffic import Traffic
-from genre_assets.serving import promotion
-from genre_assets.stack.dagster import DagsterDaemon
+from genre_assets.stack.services.dagster import DagsterDaemon
 from genre_assets_tests.live import Stack, environment
 from genre_assets_tests.waiting import until
 
@@ -35,7 +34,7 @@ def kinds(stack: Stack, key: str) -> list[str]:
 def moves(stack: Stack) -> list[dict[str, Any]]:
     """Moves of the route that the drift made, oldest first."""
     found: list[dict[str, Any]] = stack.json("history", "--json")
-    return [m for m in reversed(found) if m["subject"] == "route" and m["actor"] == promotion.ACTOR]
+    return [m for m in reversed(found) if m["subject"] == "route" and m["actor"] == "drift"]
 
 
 @pytest.mark.parametrize("key", [DRIFT, "route"])

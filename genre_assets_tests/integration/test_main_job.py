@@ -2,6 +2,7 @@
 
 import csv
 import json
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,10 @@ from genre_assets.demo.instruments import RATE
 from genre_assets.demo.synthetic import compose
 from genre_assets.demo.traffic import wav_bytes
 from genre_assets.genres import GENRES
-from genre_assets.stack import graphql
+from genre_assets.models.mlflow.registry import ModelRegistry
+from genre_assets.stack.services import graphql
 from genre_assets.store import ObjectStore, s3_client
+from genre_assets.triton.client.sync import GenreClient
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
 
@@ -40,7 +43,7 @@ def materialised(stack: Stack) -> dict[str, float]:
 
 
 def test_the_story_goes_from_audio_to_the_fallback_and_back(stack: Stack) -> None:
-    for told in ("fallback serves after", "champion serves after", "serves now", "G-mean", "Triton metrics"):
+    for told in ("fallback serves after", "champion serves after", "serves now", "objective", "Triton metrics"):
         assert told in stack.told
 
 
@@ -58,9 +61,9 @@ def test_the_route_moved_exactly_twice_and_both_moves_are_audited_with_reasons(s
 
 def test_status_as_json_names_every_service_its_address_and_the_route(stack: Stack) -> None:
     found = stack.json("status", "--json")
-    assert found["route"] == "champion"
+    assert (found["route"], found["fallback"]) == ("champion", True)
     services = found["services"]
-    assert {"s3", "postgres", "mlflow", "triton", "dagster"} <= set(services)
+    assert {"s3", "postgres", "mlflow", "triton", "triton-door", "dagster"} <= set(services)
     assert all(service["healthy"] for service in services.values())
     assert services["triton"].keys() >= {"grpc", "http", "metrics"}
     assert services["mlflow"]["url"] == stack.settings.mlflow_url
@@ -189,14 +192,80 @@ def test_every_answer_is_logged(stack: Stack) -> None:
     until(lambda: database.rows(count)[0]["n"] == 2, "both rows", 20)
 
 
+def test_items_of_a_request_without_an_id_are_logged_under_one_that_a_label_can_name(stack: Stack) -> None:
+    database = Database(stack.settings.database_url.get_secret_value())
+    known = {row["request_id"] for row in database.rows("SELECT request_id FROM served_requests")}
+    assert "" not in known
+    audio = tritonclient.grpc.InferInput("AUDIO", [2, 1], "BYTES")
+    audio.set_data_from_numpy(np.array([[b"two"], [b"items"]], dtype=object))
+    with tritonclient.grpc.InferenceServerClient(stack.settings.triton_grpc) as client:
+        client.infer("genre_ensemble", [audio])
+
+    def added() -> list[str]:
+        rows = database.rows("SELECT request_id FROM served_requests")
+        return [row["request_id"] for row in rows if row["request_id"] not in known]
+
+    until(lambda: len(added()) == 2, "both rows", 20)
+    assert len(set(added())) == 1
+    assert uuid.UUID(added()[0])
+
+
+def test_a_prefix_of_the_bucket_is_answered_by_one_command_and_is_no_clients_traffic(stack: Stack) -> None:
+    settings = stack.settings
+    database = Database(settings.database_url.get_secret_value())
+    count = "SELECT count(*) AS n FROM served_requests"
+    before = database.rows(count)
+    done = stack.command("batch", "rock/")
+    assert "batch: done" in done.stderr
+    store = ObjectStore(s3_client(settings))
+    (answers,) = [
+        e.key for e in store.list(settings.serving_bucket, "predictions/") if e.key.endswith("answers.parquet")
+    ]
+    rows = store.read_parquet(settings.serving_bucket, answers)
+    assert len(rows) >= 4
+    assert set(rows["error"]) == {""}
+    assert database.rows(count) == before
+
+
+def test_a_run_that_fails_says_which_step_failed_and_why_and_where_all_of_it_is(stack: Stack) -> None:
+    failed = stack.command("batch", "no/such/", check=False)
+    said = " ".join(failed.stderr.split())
+    assert failed.returncode == 1
+    assert "did not succeed: batch_predictions" in said
+    assert "no audio is under s3://genre-raw/no/such/" in said
+    assert f"All of it: {stack.settings.dagster_url}/runs/" in said
+
+
 def test_a_person_can_roll_back_to_another_version_with_one_command(stack: Stack) -> None:
-    found = [move for move in stack.json("history", "--json") if move["subject"] == "champion"]
-    now = found[0]["moved_to"]
+    """Another model answers then, and the first one again after the way back."""
+    registry = ModelRegistry.from_settings(stack.settings)
+    champion, fallback = registry.version("champion"), registry.version("fallback")
+    assert champion is not None
+    assert fallback is not None
+    other = next(v for v in registry.versions() if v.family not in {champion.family, fallback.family, "vote"})
     refused = stack.command("rollback", "999", "--reason", "a test", check=False)
     assert refused.returncode == 1
     assert "there is no version 999" in refused.stderr
-    done = stack.command("rollback", now, "--reason", "a test")
-    assert "already" in done.stderr
+    done = stack.command("rollback", str(other.version), "--reason", "it was better")
+    assert f"champion is now version {other.version} ({other.family})" in done.stderr
+    assert answering(stack) == other.version
+    back = stack.command("rollback", str(champion.version), "--reason", "it was not")
+    assert f"champion is now version {champion.version}" in back.stderr
+    assert answering(stack) == champion.version
+    moves = [move for move in stack.json("history", "--json") if move["subject"] == "champion"]
+    assert [(m["moved_to"], m["reason"]) for m in moves[:2]] == [
+        (str(champion.version), "it was not"),
+        (str(other.version), "it was better"),
+    ]
+    assert "already" in stack.command("rollback", str(champion.version), "--reason", "again").stderr
+
+
+def answering(stack: Stack) -> int:
+    """The version that answers a client now."""
+    with GenreClient(stack.settings.triton_grpc) as client:
+        (answer,) = client.predict([wav_bytes(compose("metal", 901, seed=1, seconds=5).astype(np.float32), RATE)])
+    assert answer.error == ""
+    return answer.version
 
 
 def test_clips_worth_a_label_are_listed_and_labels_are_taken_back(stack: Stack, tmp_path: Path) -> None:
@@ -220,7 +289,7 @@ def test_past_windows_are_judged_again_with_one_command(stack: Stack) -> None:
     assert any(": detected: " in line for line in printed)
 
 
-def test_a_failed_build_says_which_step_failed_and_why(stack: Stack) -> None:
+def test_a_job_that_is_not_there_is_named(stack: Stack) -> None:
     done = stack.command("run", "nothing", check=False)
     assert done.returncode == 1
     assert "there is no job 'nothing'" in done.stderr

@@ -7,14 +7,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.database import Database
 from genre_assets.genres import GENRES
-from genre_assets.models import training
-from genre_assets.models.registry import ModelRegistry
+from genre_assets.models.data import training
+from genre_assets.models.mlflow.registry import ModelRegistry
 from genre_assets.settings import Settings
 
 COLUMNS = FEATURE_SETS["gtzan37"].columns
+CUT = Cut(30.0, 30.0, "start", 1.0)
 
 
 def synthetic_rows(
@@ -46,7 +48,7 @@ def synthetic_rows(
 def synthetic_training_set(clips: int = 4, **options: object) -> training.TrainingSet:
     """The training set of such rows."""
     rows = synthetic_rows(clips, **options)  # type: ignore[arg-type]
-    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="test")
+    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="test", cut=CUT)
 
 
 @pytest.fixture(scope="session")

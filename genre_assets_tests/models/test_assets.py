@@ -8,16 +8,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genre_assets import audit
+from genre_assets import audit, keys
+from genre_assets.audio.decoding.cut import Cut
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
-from genre_assets.models import stored
 from genre_assets.models.assets import ASSETS
 from genre_assets.models.checks import CHECKS
-from genre_assets.models.families import FAMILIES
-from genre_assets.models.portable import load_model
-from genre_assets.models.registry import ModelRegistry
+from genre_assets.models.data import stored
+from genre_assets.models.families.catalogue import FAMILIES
+from genre_assets.models.mlflow.registry import ModelRegistry
+from genre_assets.models.mlflow.tracked_run import TrackedRun
+from genre_assets.models.onnx.portable import load_model
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.models.conftest import synthetic_rows, synthetic_training_set
@@ -32,7 +34,7 @@ def put_features(store: ObjectStore, settings: Settings, rows: pd.DataFrame) -> 
 
 
 def build(store: ObjectStore, settings: Settings, registry: ModelRegistry, **options: Any) -> dg.ExecuteInProcessResult:
-    resources = {"settings": settings, "store": store, "registry": registry}
+    resources = {"settings": settings, "store": store, "registry": registry, "mlflow": TrackedRun(registry)}
     features = dg.AssetSpec("features")
     return dg.materialize([features, *ASSETS, *CHECKS], resources=resources, **options)
 
@@ -60,6 +62,8 @@ def test_features_become_a_champion_a_fallback_and_a_reference(
     answers = model.probabilities(reference[list(model.manifest.columns)].to_numpy(np.float32))
     assert answers.shape == (len(reference), len(GENRES))
     assert {"genre", "predicted", "recording", "prob_blues"} <= set(reference.columns)
+    assert set(reference["feature_set_version"]) == {model.manifest.feature_set_version}
+    assert model.manifest.cut == Cut.from_settings(small)
 
     # The same data again: every model is taken over, nothing is registered, no alias moves.
     again = build(store, small, registry)
@@ -88,7 +92,7 @@ def test_leaking_rows_stop_the_run_before_anything_is_tuned(
 ) -> None:
     put_features(store, small, synthetic_rows())
     monkeypatch.setattr(
-        "genre_assets.models.split.assign_splits",
+        "genre_assets.models.data.split.assign_splits",
         lambda groups, _: ["train" if i % 2 else "validation" for i in range(len(groups))],
     )
     result = build(store, small, registry, raise_on_error=False)
@@ -103,6 +107,6 @@ def test_a_changed_training_set_is_not_read(store: ObjectStore, small: Settings)
     stored.write(store, small, made)
     frame = made.frame.copy()
     frame.loc[0, "genre"] = "rock"
-    store.write_parquet(small.features_bucket, stored.KEY, frame)
+    store.write_parquet(small.features_bucket, keys.TRAINING_SET, frame)
     with pytest.raises(BadInput, match="materialise training_set again"):
         stored.read(store, small)

@@ -10,9 +10,10 @@ import pytest
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
-from genre_assets.models import stored
+from genre_assets.models.data import stored
 from genre_assets.models.retraining import HOUR, Decision, Rules, Situation, decide
 from genre_assets.models.sensors import retraining_gate
+from genre_assets.serving.promotion.retraining_requests import drifted_since
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.models.conftest import synthetic_rows, synthetic_training_set
@@ -24,7 +25,7 @@ NOW = 1_000_000.0
 
 def situation(**changes: Any) -> Situation:
     quiet: dict[str, Any] = {
-        "now": NOW, "new_clips": 0, "trained_at": NOW - HOUR, "fallback_since": None, "running": False, "last_request": None,
+        "now": NOW, "new_clips": 0, "trained_at": NOW - HOUR, "drifted_since": None, "running": False, "last_request": None,
     }  # fmt: skip
     return Situation(**{**quiet, **changes})
 
@@ -37,9 +38,9 @@ def situation(**changes: Any) -> Situation:
         ({"new_clips": 10}, True, "10 labelled clips are new"),
         ({"trained_at": NOW - 25 * HOUR}, True, "on schedule: the training set is 25.0 h old"),
         ({"trained_at": NOW - 23 * HOUR}, False, "0 new clips"),
-        ({"fallback_since": NOW - 7 * HOUR, "trained_at": NOW - 8 * HOUR}, True, "served for 7.0 h"),
-        ({"fallback_since": NOW - 5 * HOUR, "trained_at": NOW - 8 * HOUR}, False, "0 new clips"),
-        ({"fallback_since": NOW - 7 * HOUR, "trained_at": NOW - 2 * HOUR}, False, "0 new clips"),
+        ({"drifted_since": NOW - 7 * HOUR, "trained_at": NOW - 8 * HOUR}, True, "sustained drift, for 7.0 h"),
+        ({"drifted_since": NOW - 5 * HOUR, "trained_at": NOW - 8 * HOUR}, False, "0 new clips"),
+        ({"drifted_since": NOW - 7 * HOUR, "trained_at": NOW - 2 * HOUR}, False, "0 new clips"),
         ({"new_clips": 50, "running": True}, False, "is running or queued"),
         ({"new_clips": 50, "last_request": NOW - 100}, False, "cool-down lasts another 800 s"),
         ({"new_clips": 50, "last_request": NOW - 901}, True, "50 labelled clips"),
@@ -54,7 +55,7 @@ def test_a_retraining_is_requested_for_a_reason_only(changes: dict[str, Any], re
 
 def test_triggers_that_are_switched_off_do_not_fire() -> None:
     off = Rules(min_new_clips=10, cooldown_seconds=900)
-    old = situation(trained_at=0.0, fallback_since=1.0)
+    old = situation(trained_at=0.0, drifted_since=1.0)
     assert decide(old, off) == Decision(False, "0 new clips of 10 that are worth a retraining")
 
 
@@ -105,7 +106,9 @@ def tick(store: ObjectStore, small: Settings, database: Database) -> Any:
 
     def once(cursor: str | None = None) -> Any:
         context = dg.build_sensor_context(
-            instance=instance, cursor=cursor, resources={"settings": small, "store": store, "database": database}
+            instance=instance,
+            cursor=cursor,
+            resources={"settings": small, "store": store, "database": database, "drifted_since": drifted_since},
         )
         return retraining_gate(context)
 
@@ -142,7 +145,8 @@ def test_the_sensor_waits_for_a_service_that_is_away(small: Settings, store: Obj
     stored.write(store, small, synthetic_training_set())
     put_features(store, small, synthetic_rows())
     context = dg.build_sensor_context(
-        instance=dg.DagsterInstance.ephemeral(), resources={"settings": small, "store": store, "database": away}
+        instance=dg.DagsterInstance.ephemeral(),
+        resources={"settings": small, "store": store, "database": away, "drifted_since": drifted_since},
     )
     result = retraining_gate(context)
     assert isinstance(result, dg.SkipReason)

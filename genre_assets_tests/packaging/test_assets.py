@@ -1,18 +1,22 @@
 """The packaging assets with their real collaborators, and the gate that keeps a wrong model from going live."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
 
+from genre_assets.audio.decoding.cut import Cut
+from genre_assets.audio.extract import Limits, extract_item
 from genre_assets.errors import BadInput
-from genre_assets.packaging import assets, candidates, checks, parity, release
+from genre_assets.models.onnx.portable import load_model, read_manifest
+from genre_assets.models.selection import fallback
+from genre_assets.packaging import assets, candidates, checks, golden, parity, release
 from genre_assets.serving import assets as serving_assets
 from genre_assets_tests.serving.live_stack import LiveStack
-from genre_assets_tests.serving.toys import toy_model
+from genre_assets_tests.serving.toys import clip, toy_model
 
 pytestmark = pytest.mark.stack
 
@@ -20,6 +24,8 @@ pytestmark = pytest.mark.stack
 @dataclass
 class Version:
     version: int
+    family: str
+    tags: Mapping[str, str] = field(default_factory=lambda: {fallback.TAG: fallback.Heard(0.5, 0.4, 0.6, 0.1).to_tag()})
 
 
 class ToyRegistry:
@@ -30,10 +36,13 @@ class ToyRegistry:
         self.roles = roles
 
     def version(self, alias: str) -> Version | None:
-        return Version(self.roles[alias]) if alias in self.roles else None
+        return self._described(self.roles[alias]) if alias in self.roles else None
 
     def versions(self) -> list[Version]:
-        return [Version(version) for version in sorted(self.models, reverse=True)]
+        return [self._described(version) for version in sorted(self.models, reverse=True)]
+
+    def _described(self, version: int) -> Version:
+        return Version(version, read_manifest(self.models[version]).family)
 
     def download(self, version: int, folder: Path) -> Path:
         folder.mkdir(parents=True)
@@ -109,6 +118,29 @@ def test_a_model_that_answers_otherwise_in_triton_never_goes_live(
     assert not outcome.asset_materializations_for_node("live_ensemble")
 
 
+def test_a_champion_is_served_on_the_cuts_that_it_was_trained_on_whatever_the_settings_say(
+    live: LiveStack, tmp_path: Path
+) -> None:
+    cut = Cut(8.0, 4.0, "start", 2.0)
+    assert Cut.from_settings(live.settings) != cut
+    model = toy_model(tmp_path / "m7", version=7, family="linear", seed=11, cut=cut)
+    outcome = materialize(live, ToyRegistry({**live.models, 7: model}, {"champion": 7, "fallback": 4}))
+    assert outcome.success
+    metadata = outcome.asset_materializations_for_node("triton_repo")[0].metadata
+    assert "the fallback, version 4: it has other cut than the champion" in str(metadata["left out"].value)
+    music = golden.clips()["long_mono_22050.wav"]
+    rows = extract_item(
+        music, limits=Limits(cut.max_seconds, cut.segment_seconds, cut.offset, cut.min_seconds)
+    ).features
+    expected = load_model(model).probabilities(rows).mean(axis=0)
+    short = clip(1, seconds=1.5)  # long enough by the settings, too short for this model
+    answer, refused = live.client.predict([music, short], log=False)
+    assert answer.version == 7
+    assert list(answer.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
+    assert "too_short" in refused.error
+    assert live.control.parameters("pre_processor")["segments"] == "2"
+
+
 def test_a_candidate_trained_on_other_features_is_left_out(live: LiveStack, tmp_path: Path) -> None:
     other = toy_model(tmp_path / "m6", version=6, family="xgboost", seed=3, feature_set="gtzan37")
     registry = ToyRegistry({**live.models, 6: other}, {"champion": 3, "fallback": 4})
@@ -123,4 +155,4 @@ def test_a_candidate_trained_on_other_features_is_left_out(live: LiveStack, tmp_
 
 def test_without_a_champion_the_message_says_what_to_do(live: LiveStack) -> None:
     with pytest.raises(BadInput, match="materialise champion_models"):
-        candidates.choose_versions(ToyRegistry({}, {}), live.folder / "none")  # type: ignore[arg-type]
+        candidates.choose_versions(ToyRegistry({}, {}), live.folder / "none", 0.0)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import pytest
 
 from genre_assets.errors import PermanentFailure
 from genre_assets.packaging import code
-from genre_assets.serving.protocol import PYTHON_MODELS
+from genre_assets.triton.protocol import PYTHON_MODELS
 
 HEAVY = ("dagster", "pandas", "mlflow", "sklearn", "evidently", "librosa", "matplotlib", "pyarrow", "tritonclient")
 
@@ -28,7 +28,7 @@ def test_a_models_files_import_on_their_own_and_pull_in_nothing_heavy(model: str
 
 def test_a_change_elsewhere_ships_nothing_new() -> None:
     shipped = {path for model in PYTHON_MODELS for path in code.model_files(model)}
-    assert {"genre_assets/audio/extract.py", "genre_assets/audio/kernel.c"} <= shipped
+    assert {"genre_assets/audio/extract.py", "genre_assets/audio/dsp/kernel.c"} <= shipped
     assert not [
         p for p in shipped if "packaging" in p or "assets.py" in p or p.endswith(("client.py", "definitions.py"))
     ]

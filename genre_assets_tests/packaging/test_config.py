@@ -1,5 +1,6 @@
 """Typed model configuration: what is written is what Triton reads, and what Triton could not serve is refused."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -94,6 +95,15 @@ def test_what_triton_could_not_serve_cannot_be_built(case: str) -> None:
     make, reason = BROKEN[case]
     with pytest.raises(BadInput, match=reason):
         make()
+
+
+def test_requests_are_merged_before_the_cheap_steps_and_not_before_the_extraction() -> None:
+    """In what Triton reads: it merges where, and only where, the text says so."""
+    written = {name: to_pbtxt(config) for name, config in configurations(SPEC).items()}
+    merged = {name for name, text in written.items() if re.search(r"^dynamic_batching \{\s*\}", text, re.MULTILINE)}
+    assert merged == {"predictor", "post_processor"}
+    assert not any("max_queue_delay" in text for text in written.values()), "nobody waits for others to come"
+    assert all("max_batch_size: 16" in text for text in written.values())
 
 
 def test_a_route_chooses_one_version_and_says_so() -> None:

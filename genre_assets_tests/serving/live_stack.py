@@ -2,23 +2,29 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import dagster as dg
 import pytest
 
 from genre_assets.database import Database
-from genre_assets.packaging import environment, publish, release
-from genre_assets.packaging.environment import Environment
+from genre_assets.definitions import build_defs
+from genre_assets.packaging import publish, release
+from genre_assets.packaging.environment import conda as environment
+from genre_assets.packaging.environment.lock import Environment
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving.client import GenreClient
-from genre_assets.serving.control import TritonControl
-from genre_assets.serving.live import Live, go_live
-from genre_assets.serving.state import Route
+from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.rollout.live import Live, go_live
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.postgres import Postgres
-from genre_assets.stack.triton import Triton
+from genre_assets.stack.services.postgres import Postgres
+from genre_assets.stack.services.triton import Triton
+from genre_assets.stack.services.triton_door import TritonDoor
 from genre_assets.store import ObjectStore, s3_client
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets.triton.control import TritonControl
 from genre_assets_tests.serving.toys import toy_model
 
 
@@ -49,15 +55,33 @@ class LiveStack:
 
     def serve(self, route: Route) -> Live:
         """Let the newest release serve on this route, as the job `promote` does."""
-        return go_live(self.settings, self.store, self.control, self.client, lambda: route)
+        return go_live(self.settings, self.store, self.control, self.client, lambda _: route)
+
+    def promote(self, route: Route, reason: str = "by hand") -> bool:
+        """Run the job `promote` as a person launches it; whether it succeeded."""
+        config = {"route": route, "reason": reason, "actor": "person"}
+        with dg.DagsterInstance.ephemeral() as instance:
+            done = self._promotion.execute_in_process(
+                {"ops": {"live_ensemble": {"config": config}}}, instance=instance, raise_on_error=False
+            )
+        return done.success
+
+    @cached_property
+    def _promotion(self) -> dg.JobDefinition:
+        return build_defs(self.settings).resolve_job_def("promote")
 
 
 @pytest.fixture(scope="session")
 def execution_environment(request: pytest.FixtureRequest, s3_settings: Settings) -> Environment:
-    """The real execution environment, built from the local channel; kept in pytest's cache for the next session."""
+    """The real execution environment, built from the local channel; kept in pytest's cache for the next session.
+
+    In a bucket of its own: other tests leave archives of that name in theirs.
+    """
     home = Path(request.config.cache.mkdir("execution_environment"))
-    settings = s3_settings.model_copy(update={"environment_source": "local", "home": home})
-    return environment.ensure(settings, ObjectStore(s3_client(s3_settings)))
+    own = {"environment_source": "local", "home": home, "serving_bucket": "genre-execution-environment"}
+    settings, store = s3_settings.model_copy(update=own), ObjectStore(s3_client(s3_settings))
+    store.ensure_buckets(settings.serving_bucket)
+    return environment.ensure(settings, store)
 
 
 @pytest.fixture(scope="session")
@@ -67,11 +91,23 @@ def live(
     s3_settings: Settings,
     postgres: Postgres,
 ) -> Iterator[LiveStack]:
-    """Triton as a kept service, serving two toy models: version 3 (champion) and 4 (fallback)."""
+    """Triton and its door as kept services, serving two toy models: version 3 (champion) and 4 (fallback)."""
+    with live_stack(tmp_path_factory.mktemp("live"), execution_environment, s3_settings, postgres) as stack:
+        yield stack
+
+
+@contextmanager
+def live_stack(
+    folder: Path,
+    execution_environment: Environment,
+    s3_settings: Settings,
+    postgres: Postgres,
+    models: Mapping[int, Path] | None = None,
+) -> Iterator[LiveStack]:
+    """The same for whoever is no test of pytest's, or with other models; `folder` is removed at the end."""
     from genre_assets_tests.conftest import free_port, running  # which loads this module as a plugin
 
-    folder = tmp_path_factory.mktemp("live")
-    http, grpc, metrics = free_port(), free_port(), free_port()
+    http, grpc, metrics, inner_http, inner_grpc = (free_port() for _ in range(5))
     settings = load_settings(
         folder / "home",
         s3_endpoint_url=s3_settings.s3_endpoint_url,
@@ -79,7 +115,9 @@ def live(
         database_url=postgres.url("genre"),
         triton_http_port=http, triton_grpc_port=grpc, triton_metrics_port=metrics,
         triton_http=f"127.0.0.1:{http}", triton_grpc=f"127.0.0.1:{grpc}", triton_metrics=f"127.0.0.1:{metrics}",
-        triton_admin_token="token-of-the-tests",
+        triton_inner_http_port=inner_http, triton_inner_grpc_port=inner_grpc,
+        triton_inner_http=f"127.0.0.1:{inner_http}", triton_inner_grpc=f"127.0.0.1:{inner_grpc}",
+        triton_admin_token="token-of-the-tests", triton_door_key="key-of-the-tests",
         environment_source="local",
         serving_max_item_mb=4, serving_max_request_mb=16, spool_max_mb=16,
         # A bucket of its own: the fixture `store` empties the others between tests.
@@ -89,25 +127,25 @@ def live(
     _write_env(settings)
     (settings.home / "environments").mkdir()
     (settings.home / "environments" / execution_environment.lock.hash).symlink_to(execution_environment.folder)
-    models = {
+    models = models or {
         3: toy_model(folder / "m3", version=3, family="xgboost", seed=1),
         4: toy_model(folder / "m4", version=4, family="random_forest", seed=2),
     }
     store = ObjectStore(s3_client(settings))
     store.ensure_buckets(settings.serving_bucket)
     store.upload_file(settings.serving_bucket, execution_environment.key, execution_environment.archive)
-    service = Triton(settings)
-    with running(service):
+    control = TritonControl.from_settings(settings)
+    with running(Triton(settings)), running(TritonDoor(settings)):
         client = GenreClient.from_settings(settings)
         stack = LiveStack(
-            settings, store, Database(postgres.url("genre")), service.control,
+            settings, store, Database(postgres.url("genre")), control,
             client, models, execution_environment, folder,
         )  # fmt: skip
         stack.releases.append(stack.build(models, {"champion": 3, "fallback": 4}, "first"))
-        go_live(settings, stack.store, service.control, client, lambda: "champion")
+        go_live(settings, stack.store, control, client, lambda _: "champion")
         yield stack
         client.close()
-    assert not list(Path("/dev/shm").glob(f"genre_{http}_*"))
+    assert not list(Path("/dev/shm").glob(f"genre_{inner_http}_*"))
     shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -10,10 +10,11 @@ from pydantic import SecretStr
 
 from genre_assets import audit
 from genre_assets.database import Database
-from genre_assets.serving import promotion, sensors
-from genre_assets.serving.alert_channels import Message
-from genre_assets.serving.alerts import Alerts
-from genre_assets.serving.drift.assets import drift_reports
+from genre_assets.serving import sensors
+from genre_assets.serving.alerts.channels import Message
+from genre_assets.serving.alerts.manager import Alerts
+from genre_assets.serving.drift_assets import drift_reports
+from genre_assets.serving.promotion import route_state
 from genre_assets.settings import Settings, load_settings
 from genre_assets.store import ObjectStore
 
@@ -103,12 +104,12 @@ def test_a_move_to_the_fallback_is_told_and_its_end_as_well(
     instance: dg.DagsterInstance, platform: dict[str, Any], memory: Memory
 ) -> None:
     database = platform["database"]
-    promotion.confirm(database, "champion", actor="build", reason="first")
+    route_state.confirm(database, "champion", actor="build", reason="first")
     cursor = tick(sensors.alert_on_platform, instance, platform)
-    promotion.confirm(database, "fallback", actor="drift", reason="2 of 3")
+    route_state.confirm(database, "fallback", actor="drift", reason="2 of 3")
     cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
     cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
-    promotion.confirm(database, "champion", actor="drift", reason="3 clean")
+    route_state.confirm(database, "champion", actor="drift", reason="3 clean")
     tick(sensors.alert_on_platform, instance, platform, cursor)
     assert memory.kinds == [("opened", "route"), ("resolved", "route")]
     assert len(audit.history(database)) == 2
@@ -121,7 +122,7 @@ def test_a_triton_that_is_down_is_told_once_released(
     cursor = tick(sensors.alert_on_platform, instance, platform)
     cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
     assert memory.kinds == [], "nothing is released yet"
-    promotion.confirm(platform["database"], "champion", actor="build", reason="first")
+    route_state.confirm(platform["database"], "champion", actor="build", reason="first")
     for _ in range(3):
         cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
     platform["triton"].is_ready = True
@@ -193,9 +194,3 @@ def test_open_alerts_are_named_where_the_ui_shows_the_tick(
     result = sensors.alert_on_platform(dg.build_sensor_context(instance=instance, resources=wanted))
     assert isinstance(result, dg.SkipReason)
     assert "1 alerts are open: a run of build failed; no channel is set" in str(result.skip_message)
-
-
-def test_every_sensor_runs_by_default_at_the_interval_of_the_settings() -> None:
-    for sensor in sensors.SENSORS:
-        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
-        assert sensor.minimum_interval_seconds == sensors.INTERVAL

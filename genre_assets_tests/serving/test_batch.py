@@ -4,9 +4,10 @@ import pytest
 
 from genre_assets.errors import BadInput
 from genre_assets.serving import batch
-from genre_assets.serving.client import Prediction
+from genre_assets.triton.client.sync import Prediction
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.toys import clip
+from genre_assets_tests.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -20,6 +21,7 @@ def test_a_prefix_in_a_parquet_out_and_a_second_run_asks_only_for_what_is_new(
         live.store.put_bytes(bucket, f"batch/{i}.wav", clip(i))
     live.store.put_bytes(bucket, "batch/8-broken.wav", b"rubbish" * 20)
     live.store.put_bytes(bucket, "batch/groups.csv", b"key,group\n")
+    before = logged(live)
     first = batch.predict_prefix(live.settings, live.store, live.client, "batch/")
     assert (first.items, first.failed, first.parts, first.parts_reused) == (9, 1, 3, 0)
     answers = live.store.read_parquet(live.settings.serving_bucket, first.key)
@@ -32,13 +34,24 @@ def test_a_prefix_in_a_parquet_out_and_a_second_run_asks_only_for_what_is_new(
     asked: list[int] = []
     honest = live.client.predict
 
-    def counting(items: list[str]) -> list[Prediction]:
+    def counting(items: list[str], *, log: bool) -> list[Prediction]:
         asked.append(len(items))
-        return honest(items)
+        return honest(items, log=log)
 
     monkeypatch.setattr(live.client, "predict", counting)
     second = batch.predict_prefix(live.settings, live.store, live.client, "batch/")
     assert (second.items, second.parts_reused, asked) == (10, 2, [2])
+
+    # Those of our own are no clients' traffic, unless somebody wants them to be.
+    live.store.put_bytes(bucket, "batch-logged/0.oga", clip(20))
+    batch.predict_prefix(live.settings, live.store, live.client, "batch-logged/", log=True)
+    until(lambda: logged(live) > before, "the row that was asked for", 20)
+    assert logged(live) == before + 1
+
+
+def logged(live: LiveStack) -> int:
+    """Rows in the prediction log."""
+    return int(live.database.rows("SELECT count(*) AS n FROM served_requests")[0]["n"])
 
 
 def test_an_empty_prefix_is_named(live: LiveStack) -> None:

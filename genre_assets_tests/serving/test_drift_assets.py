@@ -1,262 +1,208 @@
-"""The asset, its checks and the sensors over a real database and object store, without a daemon."""
+"""The assets and their checks."""
 
 import json
-import uuid
-from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
+from urllib.request import urlopen
 
 import dagster as dg
 import pytest
 
-from genre_assets import audit
-from genre_assets.database import Database
-from genre_assets.errors import PermanentFailure
-from genre_assets.serving import prediction_log, promotion, sensors
-from genre_assets.serving.assets import LiveEnsembleConfig, live_ensemble
-from genre_assets.serving.control import TritonControl
-from genre_assets.serving.drift import report
-from genre_assets.serving.drift.assets import drift_reports
-from genre_assets.serving.prediction_log import Row
-from genre_assets.settings import Settings
-from genre_assets.store import ObjectStore
-from genre_assets_tests.serving.drift_data import START, log_rows, reference_frame
+from genre_assets.serving import sensors
+from genre_assets.serving.drift import pages, report
+from genre_assets.serving.drift_assets import drift_reports
+from genre_assets_tests.serving.drift.data import START, log_rows, reference_frame
+from genre_assets_tests.serving.drift_platform import (
+    Killed,
+    checks,
+    definitions,
+    instance,
+    materialised,
+    metadata,
+    observed,
+    platform,
+    run_drift,
+    settings,
+    tick,
+)
+
+__all__ = ["instance", "platform", "settings"]  # fixtures
 
 
-@pytest.fixture
-def settings(s3_settings: Settings) -> Settings:
-    changed = {"window_size": 32, "window_minimum": 24, "min_dwell_seconds": 0.0, "window_max_seconds": 10**9}
-    return s3_settings.model_copy(update=changed)
-
-
-@pytest.fixture
-def platform(
-    database: Database, store: ObjectStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, Any]:
-    """Resources, with a reference and a first release; Evidently's page is replaced (its import takes seconds)."""
-    monkeypatch.setattr(report, "evidently_page", lambda columns, *_: f"<html>{columns}</html>")
-    store.write_parquet(settings.serving_bucket, "reference/version=1/part.parquet", reference_frame())
-    promotion.confirm(database, "champion", actor="build", reason="first release")
-    database.execute("UPDATE route_state SET decided_at = %s", (START,))
-    silent = TritonControl("127.0.0.1:1")
-    return {"database": database, "store": store, "settings": settings, "triton": silent}
-
-
-def run_drift(platform: dict[str, Any], rows: Sequence[Row]) -> dg.ExecuteInProcessResult:
-    prediction_log.insert(platform["database"], rows)
-    return dg.materialize([drift_reports], resources=platform, raise_on_error=True)
-
-
-def checks(result: dg.ExecuteInProcessResult) -> dict[str, dg.AssetCheckEvaluation]:
-    return {e.check_name: e for e in result.get_asset_check_evaluations()}
-
-
-def metadata(result: dg.ExecuteInProcessResult) -> dict[str, Any]:
-    (event,) = result.asset_materializations_for_node("drift_reports")
-    return {name: value.value for name, value in event.metadata.items()}
-
-
-def test_a_drifted_window_fails_the_check_with_its_numbers(platform: dict[str, Any]) -> None:
-    result = run_drift(platform, log_rows(32, shift=0.8))
-    drift = checks(result)["feature_drift"]
+def test_a_drifted_window_fails_the_check_with_its_numbers(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    result = run_drift(platform, log_rows(32, shift=0.8), instance)
+    drift = checks(instance)["feature_drift"]
     assert not drift.passed
     assert drift.severity is dg.AssetCheckSeverity.ERROR
     assert float(str(drift.metadata["p_value"].value)) <= 0.01
-    assert checks(result)["data_quality"].passed
+    assert checks(instance)["data_quality"].passed
+    (event,) = materialised(instance)
+    assert str(event.description).startswith("detected, champion: drift in 32 items")
+    run = instance.get_run_by_id(result.run_id)
+    assert run is not None
+    for tags in (event.tags or {}, run.tags):
+        assert (tags["genre/level"], tags["genre/route"]) == ("detected", "champion")
+        assert tags["genre/window"] == drift.metadata["window"].value
 
 
-def test_a_clean_window_passes_every_check(platform: dict[str, Any]) -> None:
-    result = run_drift(platform, log_rows(32, seed=5))
-    assert all(evaluation.passed for evaluation in checks(result).values())
-    assert metadata(result)["windows"] == 1
+def test_a_clean_window_passes_every_check(platform: dict[str, Any], instance: dg.DagsterInstance) -> None:
+    run_drift(platform, log_rows(32, seed=5), instance)
+    assert len(checks(instance)) == 7
+    assert all(evaluation.passed for evaluation in checks(instance).values())
+    assert len(materialised(instance)) == 1
 
 
-def test_the_log_is_materialised_with_each_window(platform: dict[str, Any]) -> None:
-    prediction_log.insert(platform["database"], log_rows(32))
-    with dg.DagsterInstance.ephemeral() as instance:
-        dg.materialize([drift_reports], resources=platform, instance=instance)
-        event = instance.get_latest_materialization_event(dg.AssetKey("served_requests"))
-    assert event is not None
-    assert event.asset_materialization is not None
-    assert event.asset_materialization.metadata["rows"].value == 32
+def test_the_log_is_materialised_with_each_window(platform: dict[str, Any], instance: dg.DagsterInstance) -> None:
+    run_drift(platform, log_rows(32), instance)
+    assert metadata(instance, "served_requests")["rows"] == 32
 
 
-def test_report_and_plots_are_kept_and_linked(platform: dict[str, Any]) -> None:
-    found = metadata(run_drift(platform, log_rows(64, shift=0.8)))
-    key = found["report"].removeprefix(f"s3://{platform['settings'].serving_bucket}/")
-    assert key.endswith("report.html")
-    assert platform["store"].get_bytes(platform["settings"].serving_bucket, key).startswith(b"<html>")
-    numbers = platform["store"].read_json(platform["settings"].serving_bucket, key.replace(".html", ".json"))
-    assert numbers["level"] == "detected"
-    assert len(list(platform["store"].list(platform["settings"].serving_bucket, "drift/"))) == 3, "two JSON, one page"
+def test_of_a_burst_of_windows_the_newest_is_the_one_shown(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    """Three windows in one run, drifted, drifted, clean; then the other way round."""
+    later = START + timedelta(minutes=1)
+    run_drift(platform, [*log_rows(64, shift=0.8), *log_rows(32, seed=5, start=later)], instance)
+    assert len(checks(instance)) == 7
+    assert checks(instance)["feature_drift"].passed
+    assert [m.tags["genre/level"] for m in materialised(instance) if m.tags] == ["ok", "detected", "detected"]
+    rows = [*log_rows(64, seed=6, start=START + timedelta(minutes=2)), *log_rows(32, seed=7, shift=0.8, start=START + timedelta(minutes=3))]  # fmt: skip
+    run_drift(platform, rows, instance)
+    assert not checks(instance)["feature_drift"].passed
+    key = dg.AssetCheckKey(dg.AssetKey("drift_reports"), "feature_drift")
+    history = instance.event_log_storage.get_asset_check_execution_history(key, limit=20)
+    told = [record.evaluation for record in history if record.evaluation]
+    assert [evaluation.passed for evaluation in told] == [False, True, True, True, False, False]
+    assert len({str(evaluation.metadata["window"].value) for evaluation in told}) == 6
+
+
+def test_a_run_without_a_new_window_changes_nothing(platform: dict[str, Any], instance: dg.DagsterInstance) -> None:
+    run_drift(platform, log_rows(32, shift=0.8), instance)
+    before = (materialised(instance), checks(instance))
+    run_drift(platform, log_rows(5, seed=3, start=START + timedelta(minutes=5)), instance)
+    assert (materialised(instance), checks(instance)) == before
+
+
+def test_a_person_who_asks_for_the_checks_gets_those_of_the_newest_window(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    """Materialize in the UI runs the asset with its checks."""
+    run_drift(platform, log_rows(32, shift=0.8), instance)
+    whole = dg.materialize([drift_reports], resources=platform, instance=instance)
+    assert whole.success
+    assert len(checks(instance)) == 7
+    assert not checks(instance)["feature_drift"].passed
+
+
+def test_windows_whose_run_died_before_it_reported_them_are_reported_by_the_next(
+    platform: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pages, "write_json", killed)
+        with pytest.raises(Killed):
+            run_drift(platform, log_rows(64, shift=0.8), instance)
+    assert materialised(instance) == []
+    assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.RunRequest)
+    run_drift(platform, [], instance)
+    assert len(materialised(instance)) == 2
+    assert not checks(instance)["feature_drift"].passed
+    assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+
+
+def test_too_little_traffic_for_very_long_fails_as_a_warning(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    settings = platform["settings"].model_copy(update={"window_max_seconds": 3600.0, "window_oldest_seconds": 86400.0})
+    run_drift({**platform, "settings": settings}, log_rows(5), instance)
+    drift = checks(instance)["feature_drift"]
+    assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN)
+    assert drift.description == "nothing could be judged for 24 h: 5 of 24 items"
+
+
+def test_files_that_the_model_was_trained_on_are_no_evidence(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    """The README's own step: predict what was ingested. The model is surer of it than of anything else."""
+    known = [f"file-9-{i}" for i in range(20)]
+    frame = reference_frame()
+    frame["fingerprint"] = [known[i // 3 % len(known)] for i in range(len(frame))]
+    platform["store"].write_parquet(platform["settings"].serving_bucket, "reference/version=1/part.parquet", frame)
+    run_drift(platform, log_rows(32, seed=9, shift=0.8), instance)
+    found = checks(instance)
+    assert all(evaluation.passed for evaluation in found.values())
+    assert found["feature_drift"].description == "20 of 32 distinct items are training files; 24 others are needed"
+    assert found["data_quality"].metadata["trained"].value == 20
+    later = log_rows(
+        32, seed=10, shift=0.8, start=START + timedelta(minutes=1), names=[*known[:8], *map(str, range(24))]
+    )
+    run_drift(platform, later, instance)
+    assert "drift in 24 items" in str(checks(instance)["feature_drift"].description)
+
+
+def followed(link: str) -> tuple[str, bytes]:
+    """What a browser without any key gets: type and content. Raises for any answer but a good one."""
+    with urlopen(link, timeout=10) as answer:
+        return answer.headers.get_content_type(), answer.read()
+
+
+def test_pages_and_plots_are_drawn_apart_and_linked(platform: dict[str, Any], instance: dg.DagsterInstance) -> None:
+    assert isinstance(tick(sensors.drift_page_due, platform, instance), dg.SkipReason)
+    run_drift(platform, log_rows(64, shift=0.8), instance)
+    bucket = platform["settings"].serving_bucket
+    assert len(list(platform["store"].list(bucket, "drift/"))) == 2, "the numbers of each window, and no page"
+    request = tick(sensors.drift_page_due, platform, instance)
+    assert request.tags["dagster/priority"] == "-1"
+    definitions(platform).resolve_job_def("drift_page").execute_in_process(request.run_config, instance=instance)
+    found = metadata(instance, "drift_pages")
+    key = found["report"].removeprefix(f"s3://{bucket}/")
+    assert platform["store"].get_bytes(bucket, key).startswith(b"<html>")
+    assert key.removesuffix("/report.html") == f"drift/{metadata(instance)['window']}"
+    assert platform["store"].read_json(bucket, key.replace(".html", ".json"))["level"] == "detected"
+    opened = followed(found["report, in a browser"])
+    assert opened == ("text/html", platform["store"].get_bytes(bucket, key))
+    kind, numbers = followed(metadata(instance)["numbers, in a browser"])
+    assert (kind, json.loads(numbers)["level"]) == ("application/json", "detected")
     for plot in ("alarm_history", "drifted_features", "genre_mix", "confidence"):
         assert found[plot].startswith("![")
+    assert isinstance(tick(sensors.drift_page_due, platform, instance), dg.SkipReason)
 
 
-def test_windows_that_waited_together_are_told_one_by_one(platform: dict[str, Any]) -> None:
-    prediction_log.insert(platform["database"], log_rows(96, shift=0.8))
-    key = dg.AssetCheckKey(dg.AssetKey("drift_reports"), "feature_drift")
-    with dg.DagsterInstance.ephemeral() as instance:
-        dg.materialize([drift_reports], resources=platform, instance=instance)
-        history = instance.event_log_storage.get_asset_check_execution_history(key, limit=10)
-        told = [record.evaluation for record in history if record.evaluation]
-        events = instance.fetch_materializations(dg.AssetKey("drift_reports"), limit=10).records
-    assert [evaluation.passed for evaluation in told] == [False] * 3
-    assert len({str(evaluation.metadata["window"].value) for evaluation in told}) == 3
-    assert len(events) == 3
+def test_no_window_yet_is_no_failure(platform: dict[str, Any], instance: dg.DagsterInstance) -> None:
+    run_drift(platform, log_rows(5), instance)
+    assert (materialised(instance), checks(instance)) == ([], {})
+    empty = definitions(platform).resolve_job_def("drift_page").execute_in_process(instance=instance)
+    assert empty.success
+    assert materialised(instance, "drift_pages") == []
 
 
-def test_the_checks_are_told_before_the_page_is_drawn(
-    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    key = dg.AssetCheckKey(dg.AssetKey("drift_reports"), "feature_drift")
-    prediction_log.insert(platform["database"], log_rows(32, shift=0.8))
-    with dg.DagsterInstance.ephemeral() as instance:
-        told: list[int] = []
+@pytest.mark.parametrize("broken", ["evidently_page", "alarm_history"])
+def test_a_page_or_plot_that_cannot_be_made_is_named_and_not_asked_for_again(
+    platform: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str], broken: str,
+) -> None:  # fmt: skip
+    def raises(*_: object) -> str:
+        raise RuntimeError("not today")
 
-        def page(*_: object) -> str:
-            told.append(len(instance.event_log_storage.get_asset_check_execution_history(key, limit=10)))
-            return "<html>"
-
-        monkeypatch.setattr(report, "evidently_page", page)
-        dg.materialize([drift_reports], resources=platform, instance=instance)
-    assert told == [1]
-
-
-def test_no_window_yet_is_no_failure(platform: dict[str, Any]) -> None:
-    result = run_drift(platform, log_rows(5))
-    assert all(evaluation.passed for evaluation in checks(result).values())
-    assert metadata(result)["windows"] == 0
-
-
-def test_the_verdict_stands_when_the_page_cannot_be_made(
-    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> str:
-        raise RuntimeError("no page today")
-
-    monkeypatch.setattr(report, "evidently_page", broken)
-    result = run_drift(platform, log_rows(64, shift=0.8))
+    run_drift(platform, log_rows(64, shift=0.8), instance)
+    monkeypatch.setattr(report, broken, raises)
+    request = tick(sensors.drift_page_due, platform, instance)
+    result = (
+        definitions(platform).resolve_job_def("drift_page").execute_in_process(request.run_config, instance=instance)
+    )
     assert result.success
-    assert not checks(result)["feature_drift"].passed
-    assert promotion.standing(platform["database"]).wanted == "fallback"
-
-
-def test_the_checks_are_told_when_the_plots_cannot_be_made(
-    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def broken(*_: object) -> str:
-        raise RuntimeError("no plot today")
-
-    monkeypatch.setattr(report, "alarm_history", broken)
-    result = run_drift(platform, log_rows(32, shift=0.8))
-    assert result.success
-    assert not checks(result)["feature_drift"].passed
+    assert "could not be made: RuntimeError: not today" in capfd.readouterr().err
+    assert isinstance(tick(sensors.drift_page_due, platform, instance), dg.SkipReason)
 
 
 def test_the_real_evidently_page_is_made() -> None:
     frame = reference_frame()[["f0", "f1"]].to_numpy("float32")
     page = report.evidently_page(["f0", "f1"], frame, frame[:32])
     assert "<html" in page[:200].lower()
-
-
-def tick(sensor: Any, platform: dict[str, Any], instance: dg.DagsterInstance) -> Any:
-    context = dg.build_sensor_context(instance=instance, resources=platform)
-    return sensor(context)
-
-
-def test_a_full_window_asks_for_one_run_until_it_is_judged(platform: dict[str, Any]) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
-        prediction_log.insert(platform["database"], log_rows(32))
-        first, again = (tick(sensors.new_drift_window, platform, instance) for _ in range(2))
-        assert first.run_key == again.run_key
-        run_drift(platform, [])
-        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
-
-
-def start_run(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
-    instance.add_run(dg.DagsterRun("promote", run_id=str(uuid.uuid4()), status=status, tags=request.tags))
-
-
-def test_drift_asks_for_one_promotion_and_again_only_after_it_failed(
-    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("genre_assets.serving.run_requests.FIRST_PAUSE", timedelta())
-    run_drift(platform, log_rows(64, shift=0.8))
-    with dg.DagsterInstance.ephemeral() as instance:
-        request = tick(sensors.promotion_due, platform, instance)
-        assert request.run_config["ops"]["live_ensemble"]["config"]["route"] == "fallback"
-        assert tick(sensors.promotion_due, platform, instance).run_key == request.run_key
-        start_run(instance, request, dg.DagsterRunStatus.STARTED)
-        assert isinstance(tick(sensors.promotion_due, platform, instance), dg.SkipReason)
-    with dg.DagsterInstance.ephemeral() as instance:
-        start_run(instance, request, dg.DagsterRunStatus.FAILURE)
-        assert tick(sensors.promotion_due, platform, instance).run_key != request.run_key
-        promotion.confirm(platform["database"], "fallback", actor="drift", reason="")
-        assert isinstance(tick(sensors.promotion_due, platform, instance), dg.SkipReason)
-
-
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing of the run's own code follows it."""
-
-
-def test_a_persons_promotion_killed_after_the_switch_is_asked_for_again_and_booked_once(
-    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def killed(*_: object) -> None:
-        raise Killed
-
-    monkeypatch.setattr("genre_assets.serving.assets.go_live", killed)
-    config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person", pinned=True)
-    triton = TritonControl("127.0.0.1:1")
-    with pytest.raises(Killed):
-        live_ensemble(config, platform["settings"], platform["store"], platform["database"], triton)
-    with dg.DagsterInstance.ephemeral() as instance:
-        asked = tick(sensors.promotion_due, platform, instance).run_config["ops"]["live_ensemble"]["config"]
-    assert (asked["route"], asked["actor"], asked["reason"], asked["pinned"]) == ("fallback", "person", "noise", True)
-    for _ in range(2):
-        promotion.confirm(platform["database"], "fallback", actor="person", reason="noise", pinned=asked["pinned"])
-    (row,) = audit.history(platform["database"], subject="route")
-    assert (row.moved_to, row.actor) == ("fallback", "person")
-    serving = promotion.standing(platform["database"]).serving
-    assert serving is not None
-    assert serving.pinned
-
-
-def test_a_persons_promotion_that_is_refused_leaves_no_open_move(
-    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refused(*_: object) -> None:
-        raise PermanentFailure("it does not load")
-
-    monkeypatch.setattr("genre_assets.serving.assets.go_live", refused)
-    config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person")
-    with pytest.raises(PermanentFailure):
-        live_ensemble(
-            config, platform["settings"], platform["store"], platform["database"], TritonControl("127.0.0.1:1")
-        )
-    assert promotion.standing(platform["database"]).due is None
-
-
-def test_the_asked_for_configuration_is_one_that_live_ensemble_takes(platform: dict[str, Any]) -> None:
-    run_drift(platform, log_rows(64, shift=0.8))
-    with dg.DagsterInstance.ephemeral() as instance:
-        request = tick(sensors.promotion_due, platform, instance)
-    config = LiveEnsembleConfig(**json.loads(json.dumps(request.run_config["ops"]["live_ensemble"]["config"])))
-    assert config.route == "fallback"
-    assert len(config.evidence["windows"]) == 2
-
-
-def test_clean_windows_of_the_fallback_ask_for_the_champion(platform: dict[str, Any]) -> None:
-    run_drift(platform, log_rows(64, shift=0.8))
-    promotion.confirm(platform["database"], "fallback", actor="drift", reason="")
-    platform["database"].execute("UPDATE route_state SET decided_at = %s", (START + timedelta(minutes=1),))
-    later = START + timedelta(minutes=2)
-    run_drift(platform, log_rows(128, seed=4, start=later, route="fallback", version=2))
-    with dg.DagsterInstance.ephemeral() as instance:
-        request = tick(sensors.promotion_due, platform, instance)
-    assert request.run_config["ops"]["live_ensemble"]["config"]["route"] == "champion"
 
 
 HEAD = b"request_id,item,genre\n"
@@ -277,7 +223,7 @@ BAD_LABELS: dict[str, tuple[bytes, str]] = {
 
 
 def test_label_files_that_cannot_be_read_are_named_and_stop_no_drift_run(
-    platform: dict[str, Any], capfd: pytest.CaptureFixture[str]
+    platform: dict[str, Any], instance: dg.DagsterInstance, capfd: pytest.CaptureFixture[str]
 ) -> None:
     store, bucket = platform["store"], platform["settings"].raw_bucket
     for name, (data, _) in BAD_LABELS.items():
@@ -286,19 +232,19 @@ def test_label_files_that_cannot_be_read_are_named_and_stop_no_drift_run(
     store.put_bytes(bucket, "labels/list.xlsx", b"PK")
     store.put_bytes(bucket, "labels/good-excel.csv", b"\xef\xbb\xbfrequest_id;item;genre\r\nq0;0;rock\r\n")
     store.put_bytes(bucket, "labels/good-lone-cr.csv", b"request_id,item,genre\rq1,0,rock\r")
-    result = run_drift(platform, log_rows(32, seed=5))
+    result = run_drift(platform, log_rows(32, seed=5), instance)
     said = capfd.readouterr().err
     assert result.success
-    assert checks(result)["feature_drift"].passed
-    assert metadata(result)["new_labels"] == 2
+    assert checks(instance)["feature_drift"].passed
+    assert observed(result)["new_labels"] == 2
     left_out = {str(row.data["file"]): str(row.data["why"]) for row in table(result)}
     assert set(left_out) == {*(f"labels/{name}.csv" for name in BAD_LABELS), "labels/list.xlsx"}
     for name, (_, why) in BAD_LABELS.items():
         assert why in left_out[f"labels/{name}.csv"]
         assert f"labels/{name}.csv is left out" in said
-    again = run_drift(platform, [])
+    again = run_drift(platform, [], instance)
     assert len(table(again)) == len(left_out), "shown as long as the files are there"
 
 
-def table(result: dg.ExecuteInProcessResult) -> list[dg.TableRecord]:
-    return list(metadata(result)["warning: label files left out"].records)
+def table(result: Any) -> list[dg.TableRecord]:
+    return list(observed(result)["warning: label files left out"].records)

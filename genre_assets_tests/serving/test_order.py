@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from genre_assets.inference.answers import Answer
 from genre_assets.packaging import golden
-from genre_assets.serving.client import GenreClient, Prediction
-from genre_assets.serving.runtime import Answer
+from genre_assets.triton.client.sync import GenreClient, Prediction
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.toys import clip
 

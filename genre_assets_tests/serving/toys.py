@@ -9,12 +9,17 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
+from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.genres import GENRES
-from genre_assets.models.portable import INPUT, MANIFEST_FILE, MODEL_FILE, OUTPUT, ModelManifest
+from genre_assets.models.onnx.portable import INPUT, MANIFEST_FILE, MODEL_FILE, OUTPUT, ModelManifest
+
+CUT = Cut(30.0, 10.0, "start", 1.0)
 
 
-def toy_model(folder: Path, *, version: int, family: str, seed: int, feature_set: str = "default") -> Path:
+def toy_model(
+    folder: Path, *, version: int, family: str, seed: int, feature_set: str = "default", cut: Cut = CUT
+) -> Path:
     """A random linear softmax classifier as a portable model."""
     features = FEATURE_SETS[feature_set]
     random = np.random.default_rng(seed)
@@ -43,6 +48,7 @@ def toy_model(folder: Path, *, version: int, family: str, seed: int, feature_set
         family=family, labels=GENRES, feature_set=features.name, feature_set_version=features.version,
         columns=features.columns, data_version="toy", run_id=f"run{version}", created="2026-11-23T00:00:00+00:00",
         version=version, hashes={MODEL_FILE: hashlib.sha256(data).hexdigest()}, libraries={"onnx": onnx.__version__},
+        cut=cut,
     )  # fmt: skip
     (folder / MANIFEST_FILE).write_text(manifest.to_json())
     return folder

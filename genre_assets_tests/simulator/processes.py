@@ -6,7 +6,9 @@ is made up: Dagster's launching of runs, the judging of a window (whether it dri
 
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
+from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
@@ -16,24 +18,23 @@ import psycopg2
 from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
-from genre_assets.serving import (
-    alert_sources,
-    alerts,
-    assets,
-    live,
-    prediction_log,
-    prediction_spool,
-    promotion,
-    sensors,
-    window_store,
-)
-from genre_assets.serving.alerts import Alerts, Delivered, _Sending
+from genre_assets.inference import request_log, spool
+from genre_assets.inference.request_log import Row
+from genre_assets.serving import assets, sensors
+from genre_assets.serving.alerts import manager, sources
+from genre_assets.serving.alerts.manager import Alerts, Delivered, _Sending
+from genre_assets.serving.drift import window_reports, window_store
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.windows import Rules
-from genre_assets.serving.prediction_log import Row
+from genre_assets.serving.promotion import route_state
+from genre_assets.serving.rollout import live
 from genre_assets.settings import Settings
-from genre_assets_tests.simulator.world import Clock, Run, World
+from genre_assets_tests.simulator.parts import Clock, Run
+from genre_assets_tests.simulator.world import World
 
+INSERT = "INSERT INTO served_requests ({}) VALUES ({})".format(
+    ", ".join(request_log.COLUMNS), ", ".join(["%s"] * len(request_log.COLUMNS))
+)
 POISON = "poison"  # the label of a row that the database refuses
 
 
@@ -77,19 +78,17 @@ def shipper(world: World) -> None:
 
 
 def insert(database: Database, rows: list[Row]) -> int:
-    """`prediction_log.insert` without PostgreSQL's own bulk form: each item once, all or none."""
+    """`request_log.insert` without PostgreSQL's own bulk form: each item once, all or none."""
     added = 0
     with database.transaction() as cursor:
         for row in rows:
             if row.label == POISON:
                 raise psycopg2.DataError("poison")
-            cursor.execute("SELECT 1 FROM served_requests WHERE id = %s", (row.id,))
+            cursor.execute("SELECT id FROM served_requests WHERE id = %s", (row.id,))
             if cursor.fetchone() is None:
-                values = [getattr(row, name) for name in prediction_log.COLUMNS]
-                values[1] = Clock.fromtimestamp(row.ts, tz=Clock.moment.tzinfo)
-                marks = ", ".join(["%s"] * len(values))
-                columns = ", ".join(prediction_log.COLUMNS)
-                cursor.execute(f"INSERT INTO served_requests ({columns}) VALUES ({marks})", tuple(values))
+                values = [getattr(row, name) for name in request_log.COLUMNS]
+                values[1] = datetime.fromtimestamp(row.ts, UTC)
+                cursor.execute(INSERT, tuple(values))
                 added += 1
     return added
 
@@ -140,7 +139,7 @@ def tell(world: World) -> None:
     context = Context(world, "alert_on_platform")
     last = int(context.cursor or 0)
     moves = [m for m in reversed(audit.history(world.database, subject="route")) if m.id > last]
-    alert_sources.tell_moves(moves, world.alerts, "http://dagster")
+    sources.tell_moves(moves, world.alerts, "http://dagster")
     context.update_cursor(str(max([last, *(m.id for m in moves)])))
     context.end()
     world.alerts.deliver()
@@ -169,21 +168,21 @@ def end_lost_runs(world: World) -> None:
 
 
 def drift_run(world: World, _: Run) -> None:
-    """The job drift: cut, judge, keep the verdict. Whether the items drifted is known here."""
+    """The job drift: cut, evaluate, save the result. Whether the items drifted is known here."""
     database, rules = world.database, Rules.from_settings(world.settings)
     window_store.cut(database, rules)
-    for waiting in window_store.unjudged(database):
+    for waiting in window_store.unevaluated(database):
         window = waiting.window
         items = database.rows(
             "SELECT id FROM served_requests WHERE ts BETWEEN %s AND %s", (window.opened_at, window.closed_at)
         )
         drifted = [row["id"] in world.drifted_items for row in items]
         level = Level.DETECTED if sum(drifted) * 2 > len(drifted) else Level.OK
-        if window_store.keep_verdict(
-            database, window.id, level=level, reason="known", reference_version=1, findings={}
-        ):
+        if window_store.save_result(database, window.id, level=level, reason="known", reference_version=1, findings={}):
             world.note("judged", window.id, level, window.epoch.route)
         world.pause()
+    for judged in window_reports.unreported(database):
+        window_reports.keep_reported(database, judged.window.id)
 
 
 def promote_run(world: World, run: Run) -> None:
@@ -227,7 +226,7 @@ def person(world: World) -> None:
                 }
                 world.ask_for("promote", f"person-{len(world.runs)}", {"ops": {"live_ensemble": {"config": wish}}})
             elif choice == 1:
-                promotion.pin(world.database, world.chance(0.3))
+                route_state.pin(world.database, world.chance(0.3))
             elif choice == 2:
                 world.publish()
                 config: dict[str, Any] = {"ops": {"live_ensemble": {"config": {}}}}
@@ -257,17 +256,16 @@ def ask_golden(client: World, release: Any, folder: str, version: int) -> list[A
 def patched(world_of: Callable[[], World]) -> Iterator[None]:
     """The made-up parts in the places of the real ones, for every world that `world_of()` names."""
     newest = lambda *_: world_of().releases[world_of().newest]  # noqa: E731
-    client_of = mock.MagicMock()
-    client_of.from_settings.return_value.__enter__.side_effect = lambda *_: world_of()
+    client_of = SimpleNamespace(from_settings=lambda *_: nullcontext(world_of()))
     with (
         mock.patch.multiple(sensors, datetime=Clock, ModelRepository=lambda _: world_of().files),
-        mock.patch.multiple(promotion, datetime=Clock),
+        mock.patch.multiple(route_state, datetime=Clock),
         mock.patch.multiple(window_store, datetime=Clock),
-        mock.patch.multiple(alerts, datetime=Clock),
+        mock.patch.multiple(manager, datetime=Clock),
         mock.patch.multiple(
             live, ModelRepository=lambda _: world_of().files, stage=stage, ask_golden=ask_golden, newest=newest
         ),
         mock.patch.multiple(assets, GenreClient=client_of),
-        mock.patch.multiple(prediction_spool, insert=insert, ROTATE_SECONDS=0.0),
+        mock.patch.multiple(spool, insert=insert, ROTATE_SECONDS=0.0),
     ):
         yield

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import pkgutil
 import random
 import shutil
 import tempfile
@@ -10,21 +11,32 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
+from importlib import import_module
 from pathlib import Path
 
 from greenlet import greenlet
 
-from genre_assets import audit, steps
-from genre_assets.serving import alerts, prediction_log, promotion, window_store
-from genre_assets.serving.prediction_spool import PredictionLog
+from genre_assets import steps
+from genre_assets.inference.spool import PredictionLog
+from genre_assets.migrations import versions
+from genre_assets.serving.promotion import route_state
 from genre_assets.settings import Settings, load_settings
 from genre_assets_tests.simulator import processes
 from genre_assets_tests.simulator.invariants import ALWAYS, IN_THE_END, Invariant
+from genre_assets_tests.simulator.parts import ROUTES, Clock, Faults, Run
 from genre_assets_tests.simulator.sqlite_database import SqliteDatabase
-from genre_assets_tests.simulator.world import ROUTES, Clock, Faults, Process, Run, World
+from genre_assets_tests.simulator.world import Process, World
 
 STEPS = 60  # of each schedule, before the faults stop
 QUIET_STEPS = 3000  # in which all must have become well after them
+RUN = "run "  # and its number: the name of its process
+MOMENTS = [timedelta(seconds=seconds) for seconds in (0.0, 0.1, 0.5, 2.0)]
+PAUSE = timedelta(seconds=15)
+VERSIONS = [
+    import_module(f"{versions.__name__}.{name}").UPGRADE
+    for name in sorted(found.name for found in pkgutil.iter_modules(versions.__path__))
+]
 LIVING: dict[str, Process] = {
     "client": processes.client,
     "shipper": processes.shipper,
@@ -32,6 +44,12 @@ LIVING: dict[str, Process] = {
     "second daemon": processes.daemon,
     "person": processes.person,
 }
+
+
+@cache
+def concerned(written: frozenset[str]) -> list[Invariant]:
+    """Those that speak of one of the tables."""
+    return [holds for holds, tables in ALWAYS.items() if not tables.isdisjoint(written)]
 
 
 class Violated(AssertionError):
@@ -76,6 +94,9 @@ class _Schedule:
         self.world, self.seed, self.rng = world, seed, world.rng
         self.wanted = dict(LIVING)
         self.living: dict[str, greenlet] = {}
+        self.begun = 0  # runs that have got a process
+        self.complete = False  # whoever should live does
+        self.quiet = False  # the faults are over
         self.prepare()
 
     def prepare(self) -> None:
@@ -88,11 +109,11 @@ class _Schedule:
         route = self.rng.choice(ROUTES)
         world.files.release, world.files.routes = "r1", {"r1": route}
         world.server.start()
-        promotion.confirm(self.world.database, "champion", actor="build", reason="a new release")
+        route_state.confirm(self.world.database, "champion", actor="build", reason="a new release")
         if route == "fallback":
-            promotion.confirm(self.world.database, "fallback", actor="person", reason="by hand")
+            route_state.confirm(self.world.database, "fallback", actor="person", reason="by hand")
         world.drifting = world.chance(0.5)
-        world.advance(60)
+        world.advance(timedelta(seconds=60))
         for number in range(self.rng.randint(0, 3)):
             self.judged_window(number, route, "detected" if route == "champion" else "ok")
 
@@ -119,11 +140,12 @@ class _Schedule:
         Clock.moment = max(Clock.moment, world.latest)
         self.end("person")
         self.end("client")
+        self.quiet = True
         world.note("the faults stop")
         for number in range(QUIET_STEPS):
             self.step()
-            if number % 20 == 19:
-                world.advance(15)
+            if number % 10 == 9:
+                world.advance(PAUSE)
                 if all(holds(world) is None for holds in IN_THE_END):
                     return
         self.look(IN_THE_END)
@@ -132,8 +154,8 @@ class _Schedule:
         """Let one process go on to its next step."""
         world = self.world
         self.begin_what_is_not_there()
-        world.advance(self.rng.choice([0.0, 0.1, 0.5, 2.0]))
-        chosen = self.rng.choice(list(self.living.values()))
+        world.advance(self.rng.choice(MOMENTS))
+        chosen = self.choose()
         chosen.switch()
         while world.database.inside:  # a transaction is one step, but one may die in it
             if world.chance(world.faults.kill / 10):
@@ -141,25 +163,37 @@ class _Schedule:
                 chosen.throw()
             else:
                 chosen.switch()
+        self.complete &= not chosen.dead
         if written := world.database.written:
-            self.look([holds for holds, tables in ALWAYS.items() if not tables.isdisjoint(written)])
+            self.look(concerned(frozenset(written)))
             written.clear()
+
+    def choose(self) -> greenlet:
+        """Anybody. Once the faults are over a run in every other step, for it is the runs that the end waits for."""
+        everybody = [*self.living.values()]
+        runs = []
+        if self.quiet and len(everybody) > len(self.wanted):
+            runs = [process for name, process in self.living.items() if name.startswith(RUN)]
+        return self.rng.choice(runs if runs and self.rng.random() < 0.5 else everybody)
 
     def begin_what_is_not_there(self) -> None:
         """The supervisor restarts what died; Dagster starts runs, one promotion or drift run of a purpose at a time."""
         world = self.world
-        for name in [name for name, process in self.living.items() if process.dead]:
-            del self.living[name]
-        for name, process in self.wanted.items():
-            if name not in self.living:
-                self.living[name] = greenlet(lambda process=process: process(world))
+        if not self.complete:
+            for name in [name for name, process in self.living.items() if process.dead]:
+                del self.living[name]
+            for name, process in self.wanted.items():
+                if name not in self.living:
+                    self.living[name] = greenlet(lambda process=process: process(world))
+            self.complete = True
         if not world.server.up and world.chance(0.2):
             world.server.start()
             world.note("the server is back, on", world.server.loaded.get("predictor"))
-        for number, run in enumerate(world.runs):
-            if run.status == "queued":
-                run.worker = self.living[f"run {number}"] = greenlet(lambda run=run: processes.work(world, run))
-                run.status = "starting"
+        for number in range(self.begun, len(world.runs)):
+            run = world.runs[number]
+            run.worker = self.living[f"{RUN}{number}"] = greenlet(lambda run=run: processes.work(world, run))
+            run.status = "starting"
+        self.begun = len(world.runs)
 
     def break_something(self) -> None:
         """By chance."""
@@ -178,13 +212,14 @@ class _Schedule:
             world.webhook.up = not world.webhook.up
         if world.chance(faults.clock):
             seconds = self.rng.choice([-600.0, -5.0, 30.0, 600.0])
-            world.advance(seconds)
+            world.advance(timedelta(seconds=seconds))
             world.note("the clock jumps by", seconds)
 
     def kill(self, name: str) -> None:
         """SIGKILL: nothing of it goes on, its locks are given back."""
         self.world.note("killed:", name)
         self.living.pop(name).throw()
+        self.complete = False
         if name in {"client", "shipper"}:
             drop_open_segment(self.world.log)  # both live in the post-processor
 
@@ -212,8 +247,8 @@ def simulator() -> Iterator[Simulator]:
     changes |= {"clean_windows": 2, "min_dwell_seconds": 30.0}
     settings = load_settings(root).model_copy(update=changes)
     database = SqliteDatabase(lambda: Clock.moment, lambda: None, lambda: None)
-    for ddl in (prediction_log.DDL, window_store.DDL, promotion.DDL, audit.DDL, alerts.DDL):
-        database.ensure(ddl)
+    for version in VERSIONS:
+        database.create(version)
     made = Simulator(database, root / "post-processor", settings)
     steps.watch(lambda step: made.world().step(step))
     logging.disable()

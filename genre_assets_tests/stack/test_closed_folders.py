@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from genre_assets.stack.closed_folder import close_to_others
-from genre_assets.stack.postgres import binaries
+from genre_assets.stack.services.postgres import binaries
 from genre_assets_tests import live
 from genre_assets_tests.conftest import free_port
 from genre_assets_tests.other_user import readable_by_others
@@ -28,8 +28,8 @@ SERVER = """
 import sys, time
 from pathlib import Path
 from genre_assets.settings import load_settings
-from genre_assets.stack import postgres
-from genre_assets.stack.keeper import Keeper
+from genre_assets.stack.services import postgres
+from genre_assets.stack.supervision.keeper import Keeper
 settings = load_settings(Path(sys.argv[1]), postgres_port=int(sys.argv[2]))
 service = postgres.Postgres(settings, password="secret")
 assert str(postgres.binaries()).startswith(sys.argv[3]), postgres.binaries()

@@ -11,8 +11,8 @@ import pytest
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
 from genre_assets.settings import load_settings
-from genre_assets.stack.configuration import OFFSET_END, OFFSET_STEP, configure, ports_for
-from genre_assets.stack.postgres import DATABASES, Postgres
+from genre_assets.stack.configuration import OFFSET_END, OFFSET_STEP, configure, only_dagster_reads, ports_for
+from genre_assets.stack.services.postgres import DATABASES, Postgres
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.conftest import free_port, running
 
@@ -43,7 +43,7 @@ def test_postgres_refuses_a_wrong_password(postgres: Postgres) -> None:
 
 
 def test_objects_survive_a_restart_of_s3(tmp_path: Path) -> None:
-    from genre_assets.stack.s3 import S3
+    from genre_assets.stack.services.s3 import S3
 
     port = free_port()
     settings = load_settings(
@@ -74,10 +74,11 @@ def test_a_port_offset_moves_every_port_and_every_address(tmp_path: Path, monkey
     monkeypatch.setenv("GENRE_PORT_OFFSET", "100")
     moved = configure(tmp_path / "two")
     ports = [name for name in type(plain).model_fields if name.endswith("_port")]
-    assert len(ports) == 8
+    assert len(ports) == 10
     assert all(getattr(moved, name) == getattr(plain, name) + 100 for name in ports)
     assert moved.dagster_url.endswith(str(moved.dagster_port))
     assert moved.triton_grpc.endswith(str(moved.triton_grpc_port))
+    assert moved.triton_inner_http.endswith(str(moved.triton_inner_http_port))
     assert str(moved.postgres_port) in moved.database_url.get_secret_value()
 
 
@@ -148,6 +149,19 @@ def test_what_was_set_when_the_stack_came_up_holds_for_later_commands(
     monkeypatch.delenv("GENRE_WINDOW_SIZE")
     settings = load_settings(tmp_path)
     assert (settings.window_size, settings.trials_xgboost) == (77, 3)
+
+
+def test_what_holds_for_the_story_alone_is_gone_at_the_next_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A killed demo leaves its small windows behind; whoever comes up next gets what is documented, or was set."""
+    monkeypatch.setenv("GENRE_TRIALS_XGBOOST", "5")
+    told = configure(tmp_path, extra={"GENRE_WINDOW_SIZE": "64", "GENRE_TRIALS_XGBOOST": "8"})
+    assert (told.window_size, told.trials_xgboost) == (64, 5)
+    monkeypatch.delenv("GENRE_TRIALS_XGBOOST")
+    assert (load_settings(tmp_path).window_size, load_settings(tmp_path).trials_xgboost) == (64, 5)
+    after = configure(tmp_path)
+    assert (after.window_size, after.trials_xgboost) == (128, 5)
+    assert only_dagster_reads({"GENRE_WINDOW_SIZE", "GENRE_TUNING_SECONDS"})
+    assert not only_dagster_reads({"GENRE_WINDOW_SIZE", "GENRE_TRITON_GRPC_PORT"})
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,19 @@
 
 import json
 import logging
+import uuid
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from genre_assets.database import Database
-from genre_assets.serving.prediction_spool import PredictionLog
-from genre_assets.serving.protocol import (
+from genre_assets.inference.answers import Facts, ServedBy, answer, check_numpy, log_row
+from genre_assets.inference.metrics import Metrics
+from genre_assets.inference.seal import Seals, Unsealed
+from genre_assets.inference.spool import PredictionLog
+from genre_assets.settings import load_settings
+from genre_assets.triton.protocol import (
     ERROR,
     FACTS,
     FEATURES,
@@ -22,10 +27,6 @@ from genre_assets.serving.protocol import (
     SERVED_BY,
     failed,
 )
-from genre_assets.serving.runtime import Facts, ServedBy, answer, check_numpy, log_row
-from genre_assets.serving.runtime_metrics import Metrics
-from genre_assets.serving.runtime_seal import Seals, Unsealed
-from genre_assets.settings import load_settings
 
 log = logging.getLogger(__name__)
 
@@ -76,9 +77,10 @@ class TritonPythonModel:
         if request_id.startswith(PROBE):
             self.metrics.count_probe(len(answers))
         else:
+            named = request_id or str(uuid.uuid4())  # without a name of its own no label could find these rows again
             self.log.append(
                 [
-                    log_row(request_id, i, facts[i], features[i], served[i], given, self.feature_set)
+                    log_row(named, i, facts[i], features[i], served[i], given, self.feature_set)
                     for i, given in enumerate(answers)
                 ]
             )

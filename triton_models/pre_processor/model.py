@@ -1,4 +1,4 @@
-"""AUDIO -> FEATURES, FACTS. A thin adapter: the work is in `genre_assets.serving.runtime_features`."""
+"""AUDIO -> FEATURES, FACTS. A thin adapter: the work is in `genre_assets.inference.features`."""
 
 import json
 import logging
@@ -8,14 +8,14 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from genre_assets.audio.extract import Limits
-from genre_assets.serving.protocol import AUDIO, FACTS, FEATURES, SEAL_KEY, failed
-from genre_assets.serving.runtime import check_numpy, refused_id
-from genre_assets.serving.runtime_features import FeatureMaker
-from genre_assets.serving.runtime_items import ItemLimits, ItemReader
-from genre_assets.serving.runtime_seal import Seals
-from genre_assets.serving.runtime_store import Places
+from genre_assets.inference.answers import check_numpy, refused_id
+from genre_assets.inference.features import FeatureMaker
+from genre_assets.inference.items import ItemLimits, ItemReader
+from genre_assets.inference.seal import Seals
+from genre_assets.inference.store import Places
 from genre_assets.settings import load_settings
 from genre_assets.store import s3_client
+from genre_assets.triton.protocol import AUDIO, FACTS, FEATURES, SEAL_KEY, failed
 
 log = logging.getLogger(__name__)
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
-from genre_assets.serving.protocol import FEATURES, MODEL, SCORES, SEAL_KEY, SERVED_BY, VERSION, failed
-from genre_assets.serving.runtime import Predictor, ServedBy, check_numpy
-from genre_assets.serving.runtime_seal import Seals
+from genre_assets.inference.answers import Predictor, ServedBy, check_numpy
+from genre_assets.inference.seal import Seals
 from genre_assets.settings import load_settings
+from genre_assets.triton.protocol import FEATURES, MODEL, SCORES, SEAL_KEY, SERVED_BY, VERSION, failed
 
 log = logging.getLogger(__name__)
 

@@ -19,6 +19,7 @@ from genre_assets.serving.drift.null import Undrifted
 from genre_assets.serving.drift.reference import Floats, Reference
 from genre_assets.serving.drift.verdict import Level, level
 
+NOTABLE = 0.05  # a mean confidence that is higher by less is nothing to tell anybody of
 LOSS = 0.05  # accuracy may be this much below the training data's before anybody is told
 
 
@@ -79,7 +80,11 @@ def label_mix(reference: Reference, undrifted: Undrifted, probabilities: Floats,
 
 
 def confidence(reference: Reference, undrifted: Undrifted, probabilities: Floats, rate: float) -> Finding:
-    """Whether the model is as sure of its answers as on data like its training data; less and more sure are both told."""
+    """Whether the model is as sure of its answers as on data like its training data.
+
+    Less sure may be detected. More sure is suspected at most, and only by `NOTABLE` or more: it hurts nobody by
+    itself, known files do it too, and a model that is hardly ever unsure is surer by a little in every other window.
+    """
     observed = float(probabilities.max(axis=1).mean())
     p_values, expected = [], []
     for known in (reference.probabilities, averaged(reference)):
@@ -91,8 +96,12 @@ def confidence(reference: Reference, undrifted: Undrifted, probabilities: Floats
         expected.append(usual)
     p_value = max(p_values)
     nearest = min(expected, key=lambda usual: abs(usual - observed))
+    found = level(p_value, rate)
+    if observed > nearest:
+        notable = found is not Level.OK and observed - nearest >= NOTABLE
+        found = Level.SUSPECTED if notable else Level.OK
     return Finding(
-        level(p_value, rate),
+        found,
         f"mean confidence {observed:.2f}, usually {nearest:.2f} at this genre mix (p = {p_value:.3f})",
         {"p_value": p_value, "confidence": round(observed, 4), "usual": round(nearest, 4)},
     )

@@ -31,6 +31,8 @@ class Cause(StrEnum):
     """Why a window could not be judged."""
 
     THIN = "thin"
+    AGE = "age"
+    TRAINED = "trained"
     SWITCH = "switch"
     NO_REFERENCE = "no_reference"
     SCHEMA = "schema"
@@ -49,6 +51,14 @@ class Finding:
     def as_json(self) -> dict[str, Any]:
         """As the database and the report keep it."""
         return {"level": self.level.value, "headline": self.headline, "values": dict(self.values)}
+
+    @classmethod
+    def from_json(cls, kept: Mapping[str, Any]) -> "Finding":
+        """As `as_json` wrote it."""
+        return cls(Level(kept["level"]), kept["headline"], kept["values"])
+
+
+Findings = Mapping[str, Finding]  # by the name of the property, or `SHADOW`
 
 
 def of_feature_drift(drift: FeatureDrift, items: int, false_alarm_rate: float) -> Finding:
@@ -86,8 +96,8 @@ def inconclusive(cause: Cause, headline: str) -> Finding:
 ERRORS_SUSPECTED, ERRORS_DETECTED = 0.05, 0.2
 
 
-def of_data_quality(rows: int, errors: Mapping[str, int], unsound: int, items: int) -> Finding:
-    """How much of the window was no evidence: failed items (by reason), answered ones with bad features, repeats.
+def of_data_quality(rows: int, errors: Mapping[str, int], unsound: int, items: int, trained: int) -> Finding:
+    """How much of the window was no evidence: failed items, answered ones with bad features, repeats, training files.
 
     Parameters
     ----------
@@ -99,16 +109,27 @@ def of_data_quality(rows: int, errors: Mapping[str, int], unsound: int, items: i
         Answered rows without finite features.
     items
         Distinct sound items.
+    trained
+        Those of them that the model was trained on.
     """
     failed = sum(errors.values())
     share = (failed + unsound) / max(rows, 1)
     level = Level.DETECTED if share >= ERRORS_DETECTED else Level.SUSPECTED if share >= ERRORS_SUSPECTED else Level.OK
     repeats = max(rows - failed - unsound - items, 0)
     headline = f"{failed} of {rows} rows failed, {unsound} had bad features, {repeats} were repeats"
+    if trained:
+        headline += f", {trained} of {items} items are training files"
     return Finding(
         level,
         headline,
-        {"rows": rows, "errors": dict(errors), "unsound": unsound, "repeats": repeats, "bad_share": round(share, 4)},
+        {
+            "rows": rows,
+            "errors": dict(errors),
+            "unsound": unsound,
+            "repeats": repeats,
+            "trained": trained,
+            "bad_share": round(share, 4),
+        },
     )
 
 

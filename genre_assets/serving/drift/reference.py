@@ -43,6 +43,8 @@ class Reference:
         Out-of-fold probabilities of the model, float32 [rows, 10] in the order of `GENRES`.
     feature_set_version
         Version of the feature code that made the rows; empty if the table does not say.
+    files
+        SHA-256 of the files that the model was trained on; empty if the table does not say.
     """
 
     columns: tuple[str, ...]
@@ -51,6 +53,7 @@ class Reference:
     recording: NDArray[np.intp]
     probabilities: Floats
     feature_set_version: str = ""
+    files: frozenset[str] = frozenset()
 
     @cached_property
     def genres(self) -> NDArray[np.intp]:
@@ -106,6 +109,7 @@ def from_frame(frame: "pd.DataFrame") -> Reference:
         recording=np.unique(rows["recording"].astype(str), return_inverse=True)[1].astype(np.intp),
         probabilities=_probabilities(rows),
         feature_set_version=str(versions[0]) if len(versions) == 1 else "",
+        files=frozenset(frame["fingerprint"].astype(str)) if "fingerprint" in frame else frozenset(),
     )
 
 

@@ -16,25 +16,40 @@ STRAGGLERS = timedelta(seconds=10)  # answers of the model before may come in fo
 
 
 class ClosedBy(StrEnum):
-    """Why a window ended: it was full, its time was up, or another model began to answer."""
+    """Why a window ended: it was full, its time was up, it was too old for so few items, or another model began to answer."""
 
     FULL = "full"
     TIME = "time"
+    AGE = "age"
     SWITCH = "switch"
 
 
 @dataclass(frozen=True)
 class Rules:
-    """How windows are cut: `size` and `minimum` in distinct items, `longest` in time."""
+    """How windows are cut.
+
+    `size` and `minimum` are in distinct items. A window ends after the time `longest` if it has the minimum, which is
+    what a verdict takes; with less it goes on, and ends when it has the minimum or is older than `oldest`.
+    """
 
     size: int = 128
     minimum: int = 48
     longest: timedelta = timedelta(hours=1)
+    oldest: timedelta = timedelta(days=1)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Rules":
         """The rules that the settings ask for."""
-        return cls(settings.window_size, settings.window_minimum, timedelta(seconds=settings.window_max_seconds))
+        longest, oldest = settings.window_max_seconds, settings.window_oldest_seconds
+        return cls(settings.window_size, settings.window_minimum, timedelta(seconds=longest), timedelta(seconds=oldest))
+
+    def end(self, items: int, age: timedelta) -> ClosedBy | None:
+        """Why a window of so many distinct items ends at this age; None if it goes on."""
+        if items >= self.size:
+            return ClosedBy.FULL
+        if items >= self.minimum and age > self.longest:
+            return ClosedBy.TIME
+        return ClosedBy.AGE if age > self.oldest else None
 
 
 @dataclass(frozen=True)
@@ -103,6 +118,9 @@ class _Open:
         if row.sound and row.fingerprint and row.epoch == self.first.epoch:
             self.items.add(row.fingerprint)
 
+    def end(self, rules: Rules, now: datetime) -> ClosedBy | None:
+        return rules.end(len(self.items), now - self.first.ts)
+
     def close(self, closed_by: ClosedBy) -> Window:
         identity = hashlib.sha256(f"{self.first.id} {self.first.ts.timestamp()}".encode()).hexdigest()[:8]
         return Window(
@@ -137,13 +155,13 @@ def cut(rows: Iterable[LogRow], rules: Rules, now: datetime, before: Epoch | Non
         if window and not window.takes(row):
             yield window.close(ClosedBy.SWITCH)
             before, window = window.first.epoch, None
-        elif window and row.ts - window.first.ts > rules.longest:
-            yield window.close(ClosedBy.TIME)
+        elif window and (end := window.end(rules, row.ts)):
+            yield window.close(end)
             before, window = window.first.epoch, None
         window = window or _Open(row, before)
         window.add(row)
-        if len(window.items) >= rules.size:
-            yield window.close(ClosedBy.FULL)
+        if end := window.end(rules, row.ts):
+            yield window.close(end)
             before, window = window.first.epoch, None
-    if window and now - window.first.ts > rules.longest:
-        yield window.close(ClosedBy.TIME)
+    if window and (end := window.end(rules, now)):
+        yield window.close(end)

@@ -10,10 +10,10 @@ import psutil
 
 from genre_assets.database import Database
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving.control import TritonControl
-from genre_assets.serving.promotion import standing
+from genre_assets.serving.promotion.route_state import standing
 from genre_assets.settings import Settings
-from genre_assets.stack import graphql
+from genre_assets.stack.services import graphql
+from genre_assets.triton.control import TritonControl
 
 _PROCESS = re.compile(r"Started process for run \(pid: (\d+)\)")
 LONGEST_WITHOUT_PROCESS = 120.0

@@ -1,6 +1,5 @@
 """The faults: SIGKILL or SIGSTOP to a process that the stack, a run or a command in flight consists of."""
 
-import json
 import os
 import random
 import signal
@@ -10,10 +9,11 @@ from pathlib import Path
 
 import psutil
 
-from genre_assets.stack.run_files import state_file
-from genre_assets.stack.triton_watchdog import model_of
+from genre_assets.stack.services.triton_watchdog import model_of
+from genre_assets.stack.supervision.run_files import supervisor_pid, written_state
 
 COMMAND = "command"
+SUPERVISOR = "supervisor"
 RUN = "process of a run"
 SIGNALS = (signal.SIGKILL, signal.SIGSTOP)
 
@@ -75,9 +75,11 @@ def choose(
 
 
 def targets(home: Path, command: int | None = None) -> Iterator[tuple[str, psutil.Process]]:
-    """What can be struck: each service's first process, those behind it, the runs' processes, the command's."""
-    services = json.loads(state_file(home).read_text())["services"]
-    for name, service in services.items():
+    """What can be struck: the supervisor, each service's first process, those behind it, the runs', the command's."""
+    state = written_state(home)
+    if (supervisor := supervisor_pid(home)) is not None:
+        yield SUPERVISOR, psutil.Process(supervisor)
+    for name, service in state.get("services", {}).items():
         yield from _family(service["pid"], name)
     yield from _family(command, COMMAND)
 

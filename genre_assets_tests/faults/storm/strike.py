@@ -4,6 +4,7 @@ import json
 import random
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,9 @@ from typing import Any
 
 from genre_assets.errors import GenreError
 from genre_assets.settings import Settings
-from genre_assets.stack.run_files import state_file
+from genre_assets.stack.supervision.run_files import written_state
 from genre_assets_tests.faults.storm import invariants
-from genre_assets_tests.faults.storm.kinds import COMMAND, Fault, choose
+from genre_assets_tests.faults.storm.kinds import COMMAND, SUPERVISOR, Fault, choose
 from genre_assets_tests.faults.storm.report import Outcome, Result
 from genre_assets_tests.faults.storm.workload import Commands, Predictor
 
@@ -52,6 +53,8 @@ class Storm:
             named = self.troubles()
             if named and not reported:
                 reported, reported_at = ", ".join(named), time.monotonic() - began
+                if fault.target == SUPERVISOR:  # nobody restarts it but who reads this: the init system, or a person
+                    threading.Thread(target=self._up, daemon=True).start()
             if named or fault.lasts or not self._replaced(fault):
                 well_since = None
             elif well_since is None:
@@ -69,15 +72,19 @@ class Storm:
             self.result.broken.append(f"fault {number}, {fault.kind}: not healed in {PATIENCE:.0f} s ({reported})")
         self._look_at_runs(number)
         self._in_the_end(f"after fault {number} books, files and Triton name one route", self._apart_now, AFTER)
-        self._in_the_end(f"after fault {number} each answered item has one row", self._rows, AFTER)
+        answered = list(self.predictor.counts.answered)  # those that come while we ask are the next fault's
+        self._in_the_end(f"after fault {number} each answered item has one row", lambda: self._rows(answered), AFTER)
         self._count()
         return outcome
+
+    def _up(self) -> None:
+        subprocess.run([self.commands.program, "up"], env=self.commands.environment, capture_output=True, check=False)
 
     def _replaced(self, fault: Fault) -> bool:
         """Whether another process has the place of a service's killed one; True of every other fault."""
         if fault.number != signal.SIGKILL:
             return True
-        service = json.loads(state_file(self.settings.home).read_text())["services"].get(fault.target)
+        service = written_state(self.settings.home).get("services", {}).get(fault.target)
         return service is None or (service["pid"] is not None and service["pid"] != fault.victim.pid)
 
     def troubles(self) -> list[str]:
@@ -111,9 +118,13 @@ class Storm:
         for words in self._work():
             done = self.commands.command(*words)
             if done.code != 0:
-                self.result.broken.append(f"afterwards `genre-assets {' '.join(words)}` ended with code {done.code}")
+                said = " ".join(done.said.split())
+                self.result.broken.append(
+                    f"afterwards `genre-assets {' '.join(words)}` ended with code {done.code}: {said}"
+                )
         self._in_the_end("books, files and Triton name one route", self._apart)
-        self._in_the_end("each answered item has one row", self._rows)
+        answered = list(self.predictor.counts.answered)
+        self._in_the_end("each answered item has one row", lambda: self._rows(answered))
         self._count()
         self.result.finished = True
         return self.result
@@ -136,8 +147,7 @@ class Storm:
         routes = invariants.routes(self.settings)
         return None if routes.together else routes
 
-    def _rows(self) -> object:
-        answered = list(self.predictor.counts.answered)
+    def _rows(self, answered: list[str]) -> object:
         rows = invariants.rows(self.settings, self.predictor.prefix, answered)
         self.result.lost, self.result.doubled = len(rows.lost), len(rows.doubled)
         return (rows.lost[:5], rows.doubled[:5]) if rows.lost or rows.doubled else None

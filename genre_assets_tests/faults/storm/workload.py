@@ -4,6 +4,7 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -18,6 +19,7 @@ from genre_assets.demo.traffic import Request, Traffic
 
 PHASE = 120  # requests of one kind in a row: clean, then drifted
 LONGEST_COMMAND = 600.0
+SAID = 1000  # characters of a command's standard error that are kept
 
 
 @dataclass
@@ -81,6 +83,7 @@ class Done:
     words: tuple[str, ...]
     code: int
     seconds: float
+    said: str  # the end of what it said on standard error
 
 
 class Commands(threading.Thread):
@@ -110,18 +113,25 @@ class Commands(threading.Thread):
     def command(self, *words: str) -> Done:
         """Run one to its end."""
         began = time.monotonic()
-        process = subprocess.Popen(
-            [self.program, *words], env=self.environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
-        self.pid = process.pid
-        try:
-            code = process.wait(LONGEST_COMMAND)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            code = process.wait()
-        finally:
-            self.pid = None
-        self.done.append(Done(words, code, time.monotonic() - began))
+        with tempfile.TemporaryFile() as said:
+            process = subprocess.Popen(
+                [self.program, *words], env=self.environment, stdout=subprocess.DEVNULL, stderr=said
+            )
+            self.pid = process.pid
+            try:
+                code = process.wait(LONGEST_COMMAND)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                code = process.wait()
+            finally:
+                self.pid = None
+            said.seek(0)
+            text = said.read().decode(errors="replace")[-SAID:]
+        self.done.append(Done(words, code, time.monotonic() - began, text))
+        if code != 0:
+            print(
+                f"     {time.strftime('%H:%M:%S')} {' '.join(words)}: code {code}: {' '.join(text.split())}", flush=True
+            )
         return self.done[-1]
 
     def _next(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from genre_assets.serving.drift import answers, null, reference, verdict
 from genre_assets.serving.drift.findings import of_latency
 from genre_assets.serving.drift.null import Baseline, Undrifted
 from genre_assets.serving.drift.verdict import Level
-from genre_assets_tests.serving.drift_data import CENTRES, features, reference_frame
+from genre_assets_tests.serving.drift.data import CENTRES, features, reference_frame
 
 
 def toy_model(values: np.ndarray) -> np.ndarray:
@@ -62,12 +62,26 @@ def test_a_model_that_answers_one_genre_to_everything_is_found(base: Baseline) -
     assert answers.label_mix(base.reference, undrifted(base, values), stuck, 0.01).level is Level.DETECTED
 
 
-@pytest.mark.parametrize("blunt", [0.4, 6.0])
-def test_less_and_more_confidence_than_usual_are_found(base: Baseline, blunt: float) -> None:
+@pytest.mark.parametrize(("blunt", "expected"), [(0.4, Level.DETECTED), (6.0, Level.SUSPECTED)])
+def test_less_confidence_than_usual_is_an_error_and_more_a_warning(
+    base: Baseline, blunt: float, expected: Level
+) -> None:
     values = window(5)
     given = (toy_model(values) ** blunt).astype(np.float32)
     given /= given.sum(axis=1, keepdims=True)
-    assert answers.confidence(base.reference, undrifted(base, values), given, 0.01).level is Level.DETECTED
+    assert answers.confidence(base.reference, undrifted(base, values), given, 0.01).level is expected
+
+
+@pytest.mark.parametrize(("surer_by", "expected"), [(0.02, Level.OK), (0.08, Level.SUSPECTED)])
+def test_a_hair_more_of_confidence_is_nothing_to_tell(base: Baseline, surer_by: float, expected: Level) -> None:
+    values = window(5)
+    resampled = undrifted(base, values)
+    known = np.full((len(base.reference.genre), 10), 0.15 / 9, np.float32)
+    known[np.arange(len(known)), base.reference.genre] = 0.85
+    given = np.tile(np.full(10, (0.15 - surer_by) / 9, np.float32), (64, 1))
+    given[:, 0] = 0.85 + surer_by
+    found = answers.confidence(replace(base.reference, probabilities=known), resampled, given, 0.01)
+    assert (found.level, found.values["p_value"] < 0.01) == (expected, True)
 
 
 def test_the_estimated_accuracy_holds_the_true_one_as_often_as_its_interval_says(base: Baseline) -> None:

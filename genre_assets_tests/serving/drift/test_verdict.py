@@ -7,7 +7,7 @@ from genre_assets.errors import BadInput
 from genre_assets.serving.drift import null, reference, verdict
 from genre_assets.serving.drift.null import Baseline
 from genre_assets.serving.drift.verdict import Level
-from genre_assets_tests.serving.drift_data import COLUMNS, features, reference_frame
+from genre_assets_tests.serving.drift.data import COLUMNS, features, reference_frame
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from genre_assets.serving.drift.windows import ClosedBy, Epoch, LogRow, Rules, W
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 CHAMPION, FALLBACK = Epoch("champion", 1, "1"), Epoch("fallback", 2, "1")
-RULES = Rules(size=4, minimum=2, longest=timedelta(minutes=10))
+RULES = Rules(size=4, minimum=2, longest=timedelta(minutes=10), oldest=timedelta(minutes=60))
 
 
 def row(
@@ -44,6 +44,29 @@ def test_a_window_whose_time_is_up_closes_with_what_it_has() -> None:
     assert (first.items, first.closed_by) == (2, ClosedBy.TIME)
     first, second = windows(late, timedelta(seconds=1300))
     assert (second.items, second.closed_by) == (2, ClosedBy.TIME)
+
+
+def test_a_window_with_too_few_items_goes_on_until_it_can_be_judged() -> None:
+    """One item each 15 minutes, where windows end after ten."""
+    slow = [row(i, at=900.0 * i) for i in range(4)]
+    first, second = windows(slow, timedelta(minutes=46))
+    assert [(w.items, w.closed_by) for w in (first, second)] == [(2, ClosedBy.TIME)] * 2
+    assert (first.last_id, second.first_id) == ("id-000001", "id-000002")
+
+
+def test_a_window_that_cannot_be_judged_ends_at_the_longest_age() -> None:
+    alone = [row(0), row(1, "file-0", at=3000.0)]
+    assert windows(alone, timedelta(minutes=59)) == []
+    (only,) = windows(alone, timedelta(minutes=61))
+    assert (only.items, only.rows, only.closed_by) == (1, 2, ClosedBy.AGE)
+    only, _ = windows([*alone, *(row(i, at=3601.0 + i) for i in range(2, 6))], timedelta(minutes=62))
+    assert (only.items, only.rows, only.closed_by) == (1, 2, ClosedBy.AGE)
+
+
+def test_five_items_an_hour_are_judged_by_the_documented_rules() -> None:
+    hourly = [row(i, at=720.0 * i) for i in range(48 * 3)]
+    found = list(cut(hourly, Rules(), START + timedelta(hours=29)))
+    assert [(w.items, w.closed_by) for w in found] == [(48, ClosedBy.TIME)] * 3
 
 
 def test_a_window_never_holds_two_models() -> None:

@@ -1,0 +1,4 @@
+"""What the sensor on the raw bucket asks for: `decision` compares a listing with what the tables hold (`materialised`).
+
+Add here: a reason to run, or not to. Not here: listing, reading or writing the tables themselves.
+"""

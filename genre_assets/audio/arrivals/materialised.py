@@ -1,0 +1,42 @@
+"""What the stored tables hold, as digests that compare with those of a listing: a materialisation is a claim."""
+
+import hashlib
+import json
+from dataclasses import asdict
+
+from genre_assets.audio.tables import features, inventory, listing
+from genre_assets.genres import GENRES
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+
+
+def digests(store: ObjectStore, settings: Settings) -> dict[str, str]:
+    """The digest of the objects that each genre's tables were made from; genres that are due are left out.
+
+    A genre is due if its features were not made from its inventory, or either was made by other rules than today's.
+    Reads manifests only, no table.
+    """
+    held = {}
+    for genre in (*GENRES, listing.UNKNOWN):
+        claim = inventory.read_claim(store, settings, genre)
+        if claim is None or claim.rules != inventory.rules_of(settings):
+            continue
+        if genre == listing.UNKNOWN or features.is_up_to_date(store, settings, genre, claim.usable):
+            held[genre] = claim.listing
+    return held
+
+
+def inventory_version(store: ObjectStore, settings: Settings, genre: str) -> str:
+    """A name for what the stored inventory of a genre holds, which changes whenever it is another; "" if there is none."""
+    return _name(inventory.read_claim(store, settings, genre))
+
+
+def features_version(store: ObjectStore, settings: Settings, genre: str) -> str:
+    """The same for the stored features of a genre."""
+    return _name(features.read_manifest(store, settings, genre))
+
+
+def _name(record: inventory.Claim | features.Manifest | None) -> str:
+    if record is None:
+        return ""
+    return hashlib.sha256(json.dumps(asdict(record), sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,246 @@
+"""The inventory of the raw bucket: a row for each object, with its facts and verdict; and its excerpt, the quarantine.
+
+Incremental: an object that is listed as it was is not read again. Verdicts on duplicates are settled over all genres at
+each update, since a new file in one genre can change the verdict on a file of another; that genre's table is
+then written again as well, so that every stored table is right by itself.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from genre_assets import keys
+from genre_assets.audio.decoding.reasons import OK, Reason
+from genre_assets.audio.extract import Limits
+from genre_assets.audio.recordings.duplicates import settle
+from genre_assets.audio.tables import listing
+from genre_assets.audio.tables.checkpoint import Checkpoint, records
+from genre_assets.audio.tables.fetch import fetched
+from genre_assets.audio.tables.inspect_file import Inspection, inspect, refused, rules
+from genre_assets.audio.workers.pool import Lost, MapTasks, Progress, map_files
+from genre_assets.errors import DamagedObject
+from genre_assets.genres import GENRES
+from genre_assets.settings import Settings
+from genre_assets.steps import Step, reached
+from genre_assets.store import ObjectInfo, ObjectStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_Identity = tuple[str, str, int]  # key, ETag, size
+
+COLUMNS: dict[str, str] = {
+    "key": "str",
+    "etag": "str",
+    "size": "int64",
+    "last_modified": "datetime64[us, UTC]",
+    "fingerprint": "str",
+    "recording": "str",
+    "duration_s": "float64",
+    "sample_rate": "int32",
+    "channels": "int32",
+    "format": "str",
+    "verdict": "str",
+    "detail": "str",
+    "signature": "object",
+    "rules": "str",
+}
+
+
+def table(rows: Iterable[dict[str, object]]) -> "pd.DataFrame":
+    """Rows as a table with the inventory's columns and types, however few they are."""
+    import pandas as pd
+
+    return pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(COLUMNS)
+
+
+def read(store: ObjectStore, settings: Settings, genre: str, *, quarantine: bool = False) -> "pd.DataFrame":
+    """The stored inventory of a genre (or its quarantine); an empty table if there is none yet."""
+    key = keys.quarantine(genre) if quarantine else keys.inventory(genre)
+    try:
+        return store.read_parquet(settings.features_bucket, key)
+    except FileNotFoundError:
+        return table([])
+
+
+def read_all(store: ObjectStore, settings: Settings, *, quarantine: bool = False) -> "pd.DataFrame":
+    """All genres' inventories (or the whole quarantine) in one table, with a column `genre`."""
+    import pandas as pd
+
+    genres = (*GENRES, listing.UNKNOWN) if quarantine else GENRES
+    return pd.concat(
+        [read(store, settings, genre, quarantine=quarantine).assign(genre=genre) for genre in genres],
+        ignore_index=True,
+    )
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a stored inventory says of itself, small enough to be read at every tick of a sensor."""
+
+    listing: str  # digest of the objects that it was made from
+    rules: str
+    files: int
+    usable: str  # digest of the usable files: what the features must be made from
+    verdicts: str  # digest of all verdicts
+
+
+@dataclass
+class Update:
+    """What an update did."""
+
+    tables: "dict[str, pd.DataFrame]"  # of the genres asked for
+    written: frozenset[str]  # genres whose table is another than before, among them some that nobody asked for
+    inspected: int = 0
+    unchanged: int = 0
+    unknown: int = 0
+    seconds: float = 0.0
+
+
+def update(
+    store: ObjectStore,
+    settings: Settings,
+    genres: Sequence[str],
+    *,
+    say: Callable[[str], object] = lambda _: None,
+    map_tasks: MapTasks = map_files,
+) -> Update:
+    """Bring the inventories of `genres` up to date with the raw bucket. Raises `TransientFailure` if S3 is away."""
+    found = listing.by_genre(store.list(settings.raw_bucket))
+    stored = {genre: read(store, settings, genre) for genre in GENRES}
+    checkpoint = Checkpoint(store, settings, "inventory")
+    known = _known(settings, [*checkpoint.rows(), *(row for genre in genres for row in records(stored[genre]))])
+    new = [item for genre in genres for item in found[genre] if _identity(item) not in known]
+    progress = Progress("raw_audio", len(new), say)
+    inspected: dict[_Identity, dict[str, Any]] = {}
+    with checkpoint.kept(inspected.values) as save_if_due:
+        for item, inspection in map_tasks(partial(_inspect_object, settings), new, settings=settings):
+            progress.advance()
+            if inspection is not None:
+                inspected[_identity(item)] = _row(item, inspection, rules_of(settings))
+            save_if_due()
+    known |= inspected
+    fresh = {genre: table(_present(found[genre], known)) for genre in genres}
+    settled = _settled({**stored, **fresh})
+    also = [g for g in GENRES if g not in genres and not _same(settled[g], stored[g])]
+    written = [g for g in (*genres, *also) if read_claim(store, settings, g) != claim_on(settings, settled[g])]
+    for genre in written:
+        write(store, settings, genre, settled[genre])
+    _write_unknown(store, settings, found[listing.UNKNOWN])
+    checkpoint.remove()
+    return Update(
+        {genre: settled[genre] for genre in genres},
+        frozenset(written),
+        inspected=len(new),
+        unchanged=sum(len(found[genre]) for genre in genres) - len(new),
+        unknown=len(found[listing.UNKNOWN]),
+        seconds=progress.seconds,
+    )
+
+
+def write(store: ObjectStore, settings: Settings, genre: str, frame: "pd.DataFrame") -> None:
+    """Write the inventory of a genre: its quarantine first, so that a bad file is never in neither; its claim last."""
+    store.write_parquet(settings.features_bucket, keys.quarantine(genre), frame[frame["verdict"] != OK])
+    reached(Step.FEATURES_QUARANTINE)
+    store.write_parquet(settings.features_bucket, keys.inventory(genre), frame)
+    reached(Step.FEATURES_INVENTORY)
+    _write_claim(store, settings, genre, frame)
+    reached(Step.FEATURES_CLAIM)
+
+
+def usable(frame: "pd.DataFrame") -> "pd.DataFrame":
+    """The files of an inventory that can be used, in the order of their keys."""
+    return frame[frame["verdict"] == OK].sort_values("key", ignore_index=True)
+
+
+def usable_digest(files: "pd.DataFrame") -> str:
+    """A digest of usable files: changes when the features to be made from them do."""
+    lines = [*files["key"], *files["fingerprint"], *files["recording"]]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def rules_of(settings: Settings) -> str:
+    """The name of the rules by which verdicts are made under these settings."""
+    return rules(Limits.from_settings(settings))
+
+
+def read_claim(store: ObjectStore, settings: Settings, genre: str) -> Claim | None:
+    """The claim of a stored inventory, or of the quarantine of `unknown`; None if there is none, or none that is whole."""
+    try:
+        return Claim(**store.read_json(settings.features_bucket, keys.inventory_manifest(genre)))
+    except (FileNotFoundError, DamagedObject, TypeError):  # a genre without a claim is due, which mends it
+        return None
+
+
+def claim_on(settings: Settings, frame: "pd.DataFrame") -> Claim:
+    """What a table that holds these rows may claim."""
+    rows = zip(frame["key"], frame["etag"], frame["size"], frame["last_modified"], strict=True)
+    verdicts = "\n".join(f"{key}\t{verdict}\t{detail}" for key, verdict, detail in _verdicts(frame))
+    return Claim(
+        listing=listing.digest(ObjectInfo(*row) for row in rows),
+        rules=rules_of(settings),
+        files=len(frame),
+        usable=usable_digest(usable(frame)),
+        verdicts=hashlib.sha256(verdicts.encode()).hexdigest()[:16],
+    )
+
+
+def _verdicts(frame: "pd.DataFrame") -> Iterable[tuple[str, str, str]]:
+    return zip(frame["key"], frame["verdict"], frame["detail"], strict=True)
+
+
+def _write_claim(store: ObjectStore, settings: Settings, genre: str, frame: "pd.DataFrame") -> None:
+    store.write_json(settings.features_bucket, keys.inventory_manifest(genre), asdict(claim_on(settings, frame)))
+
+
+def _identity(item: ObjectInfo) -> _Identity:
+    return item.key, item.etag, item.size
+
+
+def _known(settings: Settings, rows: Iterable[dict[str, Any]]) -> dict[_Identity, dict[str, Any]]:
+    """Rows made by today's rules, by what the object looked like in the listing."""
+    return {(row["key"], row["etag"], row["size"]): row for row in rows if row["rules"] == rules_of(settings)}
+
+
+def _present(items: Iterable[ObjectInfo], known: dict[_Identity, dict[str, Any]]) -> list[dict[str, Any]]:
+    return [known[_identity(item)] for item in items if _identity(item) in known]
+
+
+def _row(item: ObjectInfo, inspection: Inspection | Lost, by_rules: str) -> dict[str, Any]:
+    """One row of the inventory. A file that killed its worker counts as undecodable, and is tried again next time."""
+    if isinstance(inspection, Lost):
+        inspection, by_rules = refused(Reason.UNDECODABLE, f"decoding it failed badly: {inspection.why}"), ""
+    listed = {"key": item.key, "etag": item.etag, "size": item.size, "last_modified": item.last_modified}
+    return {**listed, **inspection.as_row(), "rules": by_rules}
+
+
+def _settled(tables: "dict[str, pd.DataFrame]") -> "dict[str, pd.DataFrame]":
+    import pandas as pd
+
+    joined = settle(pd.concat([frame.assign(genre=genre) for genre, frame in tables.items()], ignore_index=True))
+    return {g: joined[joined["genre"] == g][list(COLUMNS)].reset_index(drop=True).astype(COLUMNS) for g in tables}
+
+
+def _same(one: "pd.DataFrame", other: "pd.DataFrame") -> bool:
+    facts = ["key", "verdict", "detail", "recording"]
+    return one[facts].equals(other[facts].reset_index(drop=True))
+
+
+def _inspect_object(settings: Settings, store: ObjectStore, item: ObjectInfo) -> Inspection | None:
+    """Read an object and inspect it; None if it was deleted meanwhile. Runs in a worker process."""
+    if item.size > settings.max_file_mb * 1e6:
+        return refused(Reason.TOO_LARGE, f"{item.size / 1e6:.1f} MB, the limit is {settings.max_file_mb:g} MB")
+    try:
+        with fetched(store, settings, item.key, item.size) as source:
+            return inspect(source, Limits.from_settings(settings))
+    except FileNotFoundError:
+        return None
+
+
+def _write_unknown(store: ObjectStore, settings: Settings, items: Sequence[ObjectInfo]) -> None:
+    refusal = refused(Reason.UNKNOWN_GENRE, f"its folder is not one of {', '.join(GENRES)}")
+    frame = table(_row(item, refusal, rules_of(settings)) for item in items)
+    store.write_parquet(settings.features_bucket, keys.quarantine(listing.UNKNOWN), frame)
+    _write_claim(store, settings, listing.UNKNOWN, frame)

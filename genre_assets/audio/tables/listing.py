@@ -1,0 +1,56 @@
+"""What is in the raw bucket, by genre, and what changed in it: pure functions over listings.
+
+Keys are `<genre>/<anything>`. What the platform itself keeps at the bucket's root (`groups.csv`, `labels/`) is no audio.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from genre_assets import keys
+from genre_assets.genres import GENRES
+from genre_assets.store import ObjectInfo
+
+UNKNOWN = "unknown"  # the quarantine's name for what lies in no genre's folder
+
+
+class Listed(Protocol):
+    """What a digest is made of: an object as listed, or as an inventory remembers it."""
+
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def etag(self) -> str: ...  # noqa: D102
+    @property
+    def size(self) -> int: ...  # noqa: D102
+
+
+def by_genre(objects: Iterable[ObjectInfo]) -> dict[str, list[ObjectInfo]]:
+    """The objects of every genre (an empty list for an empty one), and of `UNKNOWN`."""
+    found: dict[str, list[ObjectInfo]] = {genre: [] for genre in (*GENRES, UNKNOWN)}
+    for item in objects:
+        if keys.is_audio(item.key):
+            folder, _, name = item.key.partition("/")
+            found[folder if name and folder in GENRES else UNKNOWN].append(item)
+    return found
+
+
+def digest(objects: Iterable[Listed]) -> str:
+    """A short fingerprint of a listing: changes when an object is added, removed or overwritten, not with its order."""
+    lines = sorted(f"{item.key}\t{item.etag}\t{item.size}" for item in objects)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
+
+
+def digests(objects: Iterable[ObjectInfo]) -> dict[str, str]:
+    """The digest of every genre and of `UNKNOWN`."""
+    return {genre: digest(items) for genre, items in by_genre(objects).items()}
+
+
+def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
+    """Genres whose digest is another, in label order.
+
+    Every run looks at what lies in no genre; if nothing else changed, that is a run of the first genre.
+    """
+    different = {genre for genre, value in now.items() if before.get(genre) != value}
+    genres = [genre for genre in GENRES if genre in different]
+    return genres or ([GENRES[0]] if UNKNOWN in different else [])

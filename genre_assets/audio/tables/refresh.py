@@ -1,0 +1,187 @@
+"""Bringing the feature tables up to date with the inventory, computing only what was never computed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from genre_assets.audio.decoding.reasons import AudioError
+from genre_assets.audio.extract import Limits, extract_item, feature_set_named
+from genre_assets.audio.tables import features, inventory
+from genre_assets.audio.tables.checkpoint import Checkpoint
+from genre_assets.audio.tables.features import Rows
+from genre_assets.audio.tables.fetch import fetched
+from genre_assets.audio.workers.pool import MapTasks, Progress, map_files
+from genre_assets.genres import GENRES
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A file whose features are to be computed."""
+
+    fingerprint: str
+    key: str
+    size: int
+
+
+@dataclass(frozen=True)
+class NoFeatures:
+    """A file that decodes, but gives no features."""
+
+    why: str
+
+
+@dataclass
+class Computed:
+    """What came of computing: rows by fingerprint, files without features and why, and the time for each key."""
+
+    rows: dict[str, Rows] = field(default_factory=dict)
+    left_out: dict[str, str] = field(default_factory=dict)
+    gone: dict[str, str] = field(default_factory=dict)  # key -> what happened to it since it was inventoried
+    seconds: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a refresh did."""
+
+    tables: "dict[str, pd.DataFrame]"  # of the genres asked for, and of others that were due
+    written: frozenset[str]  # genres whose table is another than before
+    extracted: int
+    reused: int
+    failed: dict[str, str]  # fingerprint or key -> why it has no features
+    rate: float  # files a second
+    slowest: tuple[tuple[str, float], ...]  # key, seconds
+
+
+def refresh(
+    store: ObjectStore,
+    settings: Settings,
+    genres: Sequence[str],
+    *,
+    say: Callable[[str], object] = lambda _: None,
+    map_tasks: MapTasks = map_files,
+) -> Refreshed:
+    """Bring the feature tables of `genres`, and of any other genre whose inventory changed under it, up to date.
+
+    Raises `TransientFailure` if S3 is away.
+    """
+    files = {genre: inventory.usable(inventory.read(store, settings, genre)) for genre in GENRES}
+    manifests = {genre: features.read_manifest(store, settings, genre) for genre in GENRES}
+    due = [genre for genre in GENRES if genre in genres or _is_stale(manifests[genre], files[genre])]
+    known, left_out = _known(store, settings, manifests)
+    checkpoint = Checkpoint(store, settings, f"features-{settings.feature_set}")
+    known |= _from_checkpoint(settings, checkpoint)
+    wanted = _wanted([files[genre] for genre in due], {*known, *left_out})
+    progress = Progress("features", len(wanted), say)
+    computed = compute(settings, wanted, progress, checkpoint, map_tasks)
+    known |= computed.rows
+    left_out |= computed.left_out
+    tables, written = {}, set()
+    for genre in due:
+        tables[genre] = features.compose(files[genre], genre, feature_set_named(settings.feature_set), known)
+        manifest = features.manifest_for(settings, genre, files[genre], tables[genre], left_out, computed.gone)
+        if manifest != manifests[genre]:
+            features.write(store, settings, manifest, tables[genre])
+            written.add(genre)
+    checkpoint.remove()
+    slowest = sorted(computed.seconds.items(), key=lambda item: -item[1])[:5]
+    return Refreshed(
+        tables,
+        frozenset(written),
+        extracted=len(computed.rows),
+        reused=sum(len(files[genre]) for genre in due) - len(wanted),
+        failed={**computed.gone, **left_out},
+        rate=progress.rate,
+        slowest=tuple(slowest),
+    )
+
+
+def compute(
+    settings: Settings, wanted: Sequence[Wanted], progress: Progress, checkpoint: Checkpoint, map_tasks: MapTasks
+) -> Computed:
+    """The features of files, on all cores of this machine, or wherever `map_tasks` takes them."""
+    done = Computed()
+    with checkpoint.kept(lambda: _to_checkpoint(settings, done.rows)) as save_if_due:
+        for task, result in map_tasks(partial(extract_object, settings), wanted, settings=settings):
+            progress.advance()
+            if isinstance(result, tuple):
+                done.rows[task.fingerprint], done.seconds[task.key] = result
+            elif isinstance(result, str):
+                done.gone[task.key] = result
+            else:
+                done.left_out[task.fingerprint] = result.why
+            save_if_due()
+    return done
+
+
+def extract_object(settings: Settings, store: ObjectStore, task: Wanted) -> tuple[Rows, float] | NoFeatures | str:
+    """The rows of one object and the seconds it took; or why it has none; or what happened to it. Runs in a worker."""
+    try:
+        with fetched(store, settings, task.key, task.size) as source:
+            item = extract_item(source, feature_set=settings.feature_set, limits=Limits.from_settings(settings))
+    except FileNotFoundError:
+        return "deleted since it was inventoried"
+    except AudioError as error:
+        return NoFeatures(str(error))
+    if item.fingerprint != task.fingerprint:
+        return "overwritten since it was inventoried"
+    return Rows(item.segments, item.features), item.decode_s + item.extract_s
+
+
+def _is_stale(manifest: features.Manifest | None, files: "pd.DataFrame") -> bool:
+    return manifest is not None and manifest.content != inventory.usable_digest(files)
+
+
+def _known(
+    store: ObjectStore, settings: Settings, manifests: dict[str, features.Manifest | None]
+) -> tuple[dict[str, Rows], dict[str, str]]:
+    """Rows in the stored tables that were made as they would be made now, and files known to give none."""
+    rows: dict[str, Rows] = {}
+    left_out: dict[str, str] = {}
+    columns = feature_set_named(settings.feature_set).columns
+    for genre, manifest in manifests.items():
+        if manifest is not None and features.same_method(settings, manifest):
+            rows |= features.rows_of(features.read(store, settings, genre), columns)
+            left_out |= manifest.left_out
+    return rows, left_out
+
+
+def _wanted(tables: "Sequence[pd.DataFrame]", known: set[str]) -> list[Wanted]:
+    found: dict[str, Wanted] = {}
+    for files in tables:
+        for fingerprint, key, size in zip(files["fingerprint"], files["key"], files["size"], strict=True):
+            if fingerprint not in known:
+                found[fingerprint] = Wanted(fingerprint, key, int(size))
+    return list(found.values())
+
+
+def _method(settings: Settings) -> str:
+    return f"{settings.feature_set} {feature_set_named(settings.feature_set).version}, {features.cut(settings)}"
+
+
+def _to_checkpoint(settings: Settings, rows: dict[str, Rows]) -> list[dict[str, Any]]:
+    return [
+        {
+            "method": _method(settings),
+            "fingerprint": fingerprint,
+            "segments": [value for segment in row.segments for value in segment],
+            "features": row.features.ravel(),
+        }
+        for fingerprint, row in rows.items()
+    ]
+
+
+def _from_checkpoint(settings: Settings, checkpoint: Checkpoint) -> dict[str, Rows]:
+    rows = {}
+    for kept in checkpoint.rows():
+        if kept["method"] == _method(settings):
+            segments = kept["segments"].reshape(-1, 3).tolist()
+            values = kept["features"].astype("float32").reshape(len(segments), -1)
+            rows[kept["fingerprint"]] = Rows(tuple((int(i), start, s) for i, start, s in segments), values)
+    return rows

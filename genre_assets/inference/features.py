@@ -1,0 +1,63 @@
+"""Items -> feature rows, one item's failure costing only itself: the pre-processor's side of the runtime."""
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from genre_assets.audio.decoding import sandbox
+from genre_assets.audio.decoding.reasons import AudioError
+from genre_assets.audio.dsp import kernel
+from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
+from genre_assets.errors import PermanentFailure
+from genre_assets.inference.answers import Facts
+from genre_assets.inference.items import ItemError, ItemReader, timed_read
+
+log = logging.getLogger(__name__)
+
+
+class FeatureMaker:
+    """Makes the feature tensor of a request.
+
+    Raises `PermanentFailure` if the code beside it does not make the rows that the models were trained on.
+    """
+
+    def __init__(self, reader: ItemReader, limits: Limits, *, feature_set: str, version: str, segments: int) -> None:
+        have = FEATURE_SETS.get(feature_set)
+        if have is None or have.version != version:
+            raise PermanentFailure(
+                f"the models want feature set {feature_set} {version}; this code makes "
+                f"{f'{feature_set} {have.version}' if have else 'none of that name'}: materialise triton_repo again"
+            )
+        self.reader = reader
+        self.limits = limits
+        self.feature_set = have
+        self.segments = segments
+        kernel.load()  # compiled or fetched before the first request, not in it
+        sandbox.start(limits.max_seconds)  # likewise
+
+    def make(self, items: Sequence[bytes]) -> tuple[NDArray[np.float32], list[Facts]]:
+        """Features float32 [n, segments, columns] (NaN where there is none) and facts of every item, in order."""
+        features = np.full((len(items), self.segments, len(self.feature_set.columns)), np.nan, np.float32)
+        refused = self.reader.over_budget(items)
+        facts = []
+        for place, item in enumerate(items):
+            rows, known = self._one(item) if refused is None else (None, Facts(code=refused.code, error=refused.detail))
+            if rows is not None:
+                features[place, : len(rows)] = rows[: self.segments]
+            facts.append(known)
+        return features, facts
+
+    def _one(self, item: bytes) -> tuple[NDArray[np.float32] | None, Facts]:
+        try:
+            data, fetch_ms = timed_read(self.reader, item)
+            made = extract_item(data, feature_set=self.feature_set.name, limits=self.limits)
+        except ItemError as error:
+            return None, Facts(code=error.code, error=error.detail)
+        except AudioError as error:
+            return None, Facts(code=str(error.reason), error=error.detail)
+        except Exception as error:  # the other items of the request must have their answers
+            log.exception("an item broke the feature extraction")
+            return None, Facts(code="internal", error=f"feature extraction failed: {type(error).__name__}")
+        return made.features, Facts(made.fingerprint, "", "", made.decode_s * 1e3, made.extract_s * 1e3, fetch_ms)

@@ -1,0 +1,84 @@
+"""What the ensemble tells Prometheus beside Triton's own metrics.
+
+Counted where the answer is worded, in one process, so that a restart of an extracting process resets nothing.
+"""
+
+from collections.abc import Iterable
+from functools import cache
+from typing import Any
+
+from genre_assets.inference.answers import Answer, Facts, ServedBy
+from genre_assets.inference.spool import LogState
+
+BACKLOG, DROPPED = "genre_log_backlog_bytes", "genre_log_dropped_rows"
+SET_ASIDE, SHIPPED = "genre_log_set_aside_rows", "genre_log_last_success_timestamp_seconds"
+CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SECONDS_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
+
+
+class Metrics:
+    """The custom metric families. `utils` is the python backend's `pb_utils`, or a stand-in in tests."""
+
+    def __init__(self, utils: Any) -> None:
+        counter, gauge, histogram = utils.MetricFamily.COUNTER, utils.MetricFamily.GAUGE, utils.MetricFamily.HISTOGRAM
+
+        def family(name: str, description: str, kind: Any) -> Any:
+            return utils.MetricFamily(name=name, description=description, kind=kind)
+
+        self._predictions = family("genre_predictions_total", "Items answered, by genre and route", counter)
+        self._errors = family("genre_item_errors_total", "Items that failed, by reason", counter)
+        self._confidence = family("genre_confidence", "Probability of the label given, by route", histogram)
+        self._decode = family("genre_decode_seconds", "Time to decode an item", histogram)
+        self._extract = family("genre_extract_seconds", "Time to compute the features of an item", histogram)
+        self._probes = family("genre_probe_items_total", "Items of probes answered, in no other metric or row", counter)
+        self._unsealed = family(
+            "genre_unsealed_requests_total", "Requests to an inner model that were refused", counter
+        )
+        self._log = {
+            name: family(name, description, kind)
+            for name, description, kind in (
+                (BACKLOG, "Bytes of the prediction log not in the database yet", gauge),
+                (DROPPED, "Rows of the prediction log given up: the spool was full, or could not be written", counter),
+                (SET_ASIDE, "Rows of the prediction log that the database cannot hold", counter),
+                (SHIPPED, "When the prediction log last had everything in the database, in seconds since 1970", gauge),
+            )
+        }
+        self._prediction = cache(lambda label, route: self._predictions.Metric(labels={"genre": label, "route": route}))
+        self._error = cache(lambda code: self._errors.Metric(labels={"reason": code}))
+        self._confidence_of = cache(lambda route: _histogram(self._confidence, {"route": route}, CONFIDENCE_BUCKETS))
+        self._decode_time = _histogram(self._decode, {}, SECONDS_BUCKETS)
+        self._extract_time = _histogram(self._extract, {}, SECONDS_BUCKETS)
+        self._probe = self._probes.Metric(labels={})
+        self._refused = self._unsealed.Metric(labels={})
+        self._log_metric = {name: each.Metric(labels={}) for name, each in self._log.items()}
+        self._told = LogState(0, 0, 0, 0.0)
+
+    def count(self, answer: Answer, facts: Facts, served: ServedBy) -> None:
+        """Count one item."""
+        if answer.code:
+            self._error(answer.code).increment(1)
+            return
+        self._prediction(answer.label, served.route).increment(1)
+        self._confidence_of(served.route).observe(answer.confidence)
+        self._decode_time.observe(facts.decode_ms / 1e3)
+        self._extract_time.observe(facts.extract_ms / 1e3)
+
+    def count_probe(self, items: int) -> None:
+        """Count the items of a probe: any client can call its request one, so it must be seen somewhere."""
+        self._probe.increment(items)
+
+    def count_unsealed(self) -> None:
+        """Count a request that did not come through the ensemble."""
+        self._refused.increment(1)
+
+    def log_state(self, state: LogState) -> None:
+        """State of the prediction log; may be told from any thread."""
+        self._log_metric[BACKLOG].set(state.backlog)
+        self._log_metric[DROPPED].increment(state.dropped - self._told.dropped)
+        self._log_metric[SET_ASIDE].increment(state.set_aside - self._told.set_aside)
+        self._log_metric[SHIPPED].set(state.shipped_at)
+        self._told = state
+
+
+def _histogram(family: Any, labels: dict[str, str], buckets: Iterable[float]) -> Any:
+    return family.Metric(labels=labels, buckets=list(buckets))

@@ -1,0 +1,128 @@
+"""Where every object is kept: the layout of the buckets. Nobody else writes the text of a key.
+
+raw         <label>/<anything>                       audio, as it was ingested
+groups.csv                               which files are of one artist or album
+labels/<time>-<hash>.csv                 labels of served items, given by people
+features    inventory/genre=<g>/{part.parquet, manifest.json}
+quarantine/genre=<g>/part.parquet
+features/<set>/genre=<g>/{part.parquet, manifest.json}
+checkpoints/<name>.parquet               rows of a run that was interrupted
+training_set/{part.parquet, manifest.json}
+serving     environments/<lock hash>.tar.gz
+releases/{current.json, parity.json, <id>/{release.json, <files of the model repository>}}
+reference/version=<n>/part.parquet       what drift of this version of a model is measured against
+drift/<window>/{report.json, report.html}
+predictions/<hash of the prefix>/{answers.parquet, parts/<hash>.parquet}
+dagster/                                 what runs printed
+"""
+
+import hashlib
+import re
+from datetime import datetime
+
+GROUPS = "groups.csv"
+LABEL_FILES = "labels/"
+TRAINING_SET = "training_set/part.parquet"
+TRAINING_SET_MANIFEST = "training_set/manifest.json"
+RELEASES = "releases/"
+CURRENT_RELEASE = "releases/current.json"
+PARITY = "releases/parity.json"
+REFERENCES = "reference/"
+COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
+
+_REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
+
+
+def is_audio(key: str) -> bool:
+    """Whether an object of the raw bucket is somebody's file, not the platform's own."""
+    return not key.startswith((GROUPS, LABEL_FILES))
+
+
+def label_file(at: datetime, content: bytes) -> str:
+    """Where a CSV of labels is kept that somebody gave."""
+    return f"{LABEL_FILES}{at:%Y%m%dT%H%M%S}-{hashlib.sha256(content).hexdigest()[:8]}.csv"
+
+
+def inventory(genre: str) -> str:
+    """The inventory of a genre."""
+    return f"inventory/genre={genre}/part.parquet"
+
+
+def inventory_manifest(genre: str) -> str:
+    """What `inventory` was made from, and under which rules."""
+    return f"inventory/genre={genre}/manifest.json"
+
+
+def quarantine(genre: str) -> str:
+    """The unusable files of a genre; `unknown` is for files in no genre's folder."""
+    return f"quarantine/genre={genre}/part.parquet"
+
+
+def features_of(feature_set: str) -> str:
+    """Prefix of every table of a feature set."""
+    return f"features/{feature_set}/"
+
+
+def features(feature_set: str, genre: str) -> str:
+    """The feature table of a genre."""
+    return f"{features_of(feature_set)}genre={genre}/part.parquet"
+
+
+def features_manifest(feature_set: str, genre: str) -> str:
+    """What `features` was made from."""
+    return f"{features_of(feature_set)}genre={genre}/manifest.json"
+
+
+def checkpoint(name: str) -> str:
+    """Rows of one kind of work that was interrupted."""
+    return f"checkpoints/{name}.parquet"
+
+
+def environment(lock_hash: str) -> str:
+    """The archive of an execution environment."""
+    return f"environments/{lock_hash}.tar.gz"
+
+
+def release(identifier: str, path: str = "release.json") -> str:
+    """A file of a release; without `path`, its manifest, which is written last."""
+    return f"{RELEASES}{identifier}/{path}"
+
+
+def release_of(key: str) -> str:
+    """The release that an object below `RELEASES` belongs to."""
+    return key.split("/")[1]
+
+
+def reference(version: int) -> str:
+    """The drift reference of a version of a model."""
+    return f"{REFERENCES}version={version}/part.parquet"
+
+
+def version_of_reference(key: str) -> int | None:
+    """The version that a key of `reference` names; None for any other key."""
+    match = _REFERENCE.fullmatch(key)
+    return int(match[1]) if match else None
+
+
+def report(window: str, kind: str) -> str:
+    """The report of a window: `json` holds its numbers, `html` is Evidently's page."""
+    return f"drift/{window}/report.{kind}"
+
+
+def answers(prefix: str) -> str:
+    """The answers of a batch over a prefix of the raw bucket."""
+    return f"{_batch(prefix)}/answers.parquet"
+
+
+def answers_part(prefix: str, content: str) -> str:
+    """The answers to one part of such a batch; `content` is a digest of the part's files."""
+    return f"{answers_parts(prefix)}{content}.parquet"
+
+
+def answers_parts(prefix: str) -> str:
+    """Prefix of the parts of such a batch."""
+    return f"{_batch(prefix)}/parts/"
+
+
+def _batch(prefix: str) -> str:
+    return f"predictions/{hashlib.sha256(prefix.encode()).hexdigest()[:12]}"

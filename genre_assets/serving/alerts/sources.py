@@ -1,0 +1,202 @@
+"""What people are told about: checks, runs, moves of the route, Triton, the log, sensors, retraining.
+
+Facts in, calls of `Alerts` out; no Dagster. Each function may be called at every tick: `Alerts` knows what is new.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from genre_assets.audit import Move
+from genre_assets.errors import TransientFailure
+from genre_assets.serving.alerts.manager import Alerts
+from genre_assets.serving.drift.window_reports import Freshness
+from genre_assets.serving.drift.windows import Rules
+
+ROUTE_KEY = "route"
+TRITON_KEY = "triton"
+RETRAINING_KEY = "retraining"
+S3_KEY = "s3"
+UNSEALED = "genre_unsealed_requests_total"
+S3_FAILURES = 3  # looks in a row
+BACKLOG_SHARE = 0.25  # of the spool: a database that is away for minutes is nobody's business yet
+LOG_STANDS_SECONDS = 300.0
+OVERDUE = timedelta(minutes=10)  # a verdict takes seconds
+SENSOR_FAILURES = 2  # in a row
+
+
+@dataclass(frozen=True)
+class CheckEvaluation:
+    """One finished evaluation of an asset check. `id` ascends; `warning` says that a failure is no error."""
+
+    id: int
+    check: str
+    passed: bool
+    warning: bool
+    description: str
+    links: dict[str, str]
+
+
+def tell_checks(history: Sequence[CheckEvaluation], after: int, alerts: Alerts) -> int:
+    """Alerts for one check's evaluations, oldest first, that came after the id `after`; returns the last id.
+
+    An error is told at once. A warning must come twice in a row: one alone is in the UI, and one in twenty undrifted
+    windows gives one.
+    """
+    before: CheckEvaluation | None = None
+    for evaluation in history:
+        failed_before = before is not None and not before.passed
+        before = evaluation
+        if evaluation.id <= after:
+            continue
+        key = f"check:{evaluation.check}"
+        if evaluation.passed:
+            alerts.resolve(key, f"passes again: {evaluation.description}", links=evaluation.links)
+        elif not evaluation.warning or failed_before:
+            alerts.report(
+                key,
+                f"check {evaluation.check} failed",
+                evaluation.description or "see the run",
+                severity="warning" if evaluation.warning else "error",
+                links=evaluation.links,
+            )
+    return max([after, *(evaluation.id for evaluation in history)])
+
+
+def tell_run(job: str, run_id: str, url: str, *, problem: str | None, alerts: Alerts) -> None:
+    """A run of a job ended: with a problem, or well."""
+    key, links = f"run:{job}", {"run": f"{url}/runs/{run_id}"}
+    if problem is None:
+        alerts.resolve(key, f"run {run_id[:8]} succeeded", links=links)
+    else:
+        alerts.report(key, f"a run of {job} failed", problem, links=links)
+
+
+def tell_moves(moves: Iterable[Move], alerts: Alerts, url: str) -> None:
+    """Moves of the route, oldest first: the fallback serves, or the champion again."""
+    links = {"drift reports": f"{url}/assets/drift_reports"}
+    for move in moves:
+        body = f"{move.reason} (by {move.actor}, {move.at:%Y-%m-%d %H:%M:%S} UTC)"
+        if move.moved_to == "fallback":
+            alerts.report(ROUTE_KEY, "the fallback serves", body, severity="warning", links=links, occasion=move.id)
+        else:
+            alerts.resolve(ROUTE_KEY, body, links=links, occasion=move.id)
+
+
+def tell_triton(ready: bool, not_ready_before: int, alerts: Alerts, url: str) -> int:
+    """Whether the ensemble takes requests; told when it does not for two looks in a row. Returns the looks so far."""
+    if ready:
+        alerts.resolve(TRITON_KEY, "the ensemble takes requests again")
+        return 0
+    if not_ready_before >= 1:
+        alerts.report(TRITON_KEY, "Triton does not serve", "the ensemble is not ready", links={"Dagster": url})
+    return not_ready_before + 1
+
+
+def tell_s3(problem: Exception | None, failed_before: int, bucket: str, alerts: Alerts) -> int:
+    """Whether the raw bucket can be listed: access denied or no bucket at once, silence at the third look in a row.
+
+    Returns the failed looks so far.
+    """
+    if problem is None:
+        alerts.resolve(S3_KEY, f"s3://{bucket} can be listed again")
+        return 0
+    if failed_before + 1 >= S3_FAILURES or not isinstance(problem, TransientFailure):
+        alerts.report(S3_KEY, "the raw bucket cannot be listed: new audio is not seen", str(problem))
+    return failed_before + 1
+
+
+def tell_freshness(facts: Freshness, rules: Rules, now: datetime, alerts: Alerts, url: str) -> None:
+    """Silence for two of a window's longest times, a verdict that does not come, and items that none can be given on."""
+    links = {"drift reports": f"{url}/assets/drift_reports"}
+    if facts.last_answer is not None and now - facts.last_answer > 2 * rules.longest:
+        body = f"the last one was at {facts.last_answer:%Y-%m-%d %H:%M:%S} UTC"
+        alerts.report("stale:answers", "no item has been answered for long", body, severity="warning", links=links)
+    else:
+        alerts.resolve("stale:answers", "items are answered again")
+    if facts.waiting_since is not None and now - facts.waiting_since > OVERDUE:
+        body = f"the oldest was complete at {facts.waiting_since:%Y-%m-%d %H:%M:%S} UTC; see the runs of the job drift"
+        alerts.report("stale:verdicts", "a window waits for its verdict", body, links=links)
+    else:
+        alerts.resolve("stale:verdicts", "every window has its verdict")
+    if facts.unjudged_since is not None and now - facts.unjudged_since > rules.oldest + rules.longest:
+        body = f"no window since {facts.unjudged_since:%Y-%m-%d %H:%M:%S} UTC could be judged: see its checks for why"
+        alerts.report("stale:judged", "nothing is known about drift", body, severity="warning", links=links)
+    else:
+        alerts.resolve("stale:judged", "a window was judged")
+
+
+def gauges(text: str) -> dict[str, float]:
+    """What is told of Triton's metrics (Prometheus text), summed over their labels: the log's, and refused calls."""
+    found: dict[str, float] = {}
+    for line in text.splitlines():
+        if line.startswith(("genre_log_", UNSEALED)):
+            name, _, value = line.rpartition(" ")
+            name = name.partition("{")[0]
+            found[name] = found.get(name, 0.0) + float(value)
+    return found
+
+
+def tell_log(
+    found: Mapping[str, float], spool_max_mb: float, before: Mapping[str, int], now: datetime, alerts: Alerts
+) -> dict[str, int]:
+    """A prediction log that piles up, stands still, or has lost rows since the last look; and refused calls of inner models.
+
+    `before` are the counts that the last look returned. Returns the counts now.
+    """
+    bytes_waiting = found.get("genre_log_backlog_bytes", 0.0)
+    if bytes_waiting / 1e6 > BACKLOG_SHARE * spool_max_mb:
+        body = f"{bytes_waiting / 1e6:.0f} of {spool_max_mb:.0f} MB are used; is the database up?"
+        alerts.report("log:backlog", "answers pile up before the database", body, severity="warning")
+    else:
+        alerts.resolve("log:backlog", "the log has caught up")
+    standing = now.timestamp() - found.get("genre_log_last_success_timestamp_seconds", now.timestamp())
+    if standing > LOG_STANDS_SECONDS:
+        body = f"nothing was written for {standing / 60:.0f} minutes; see Triton's log for `prediction log`"
+        alerts.report("log:stands", "the prediction log stands still", body)
+    else:
+        alerts.resolve("log:stands", "the log reaches the database again")
+    counts = {name: int(found.get(f"genre_log_{name}_rows", 0)) for name in ("dropped", "set_aside")}
+    counts["unsealed"] = int(found.get(UNSEALED, 0))
+    # A counter that went down was started again: all that it counts is new.
+    new = {name: n - before.get(name, 0) if n >= before.get(name, 0) else n for name, n in counts.items()}
+    if new["dropped"]:
+        alerts.report("log:dropped", "rows of the prediction log are lost", f"{new['dropped']} since the last look")
+    else:
+        alerts.resolve("log:dropped", "no more rows are lost")
+    if new["set_aside"]:
+        body = f"{new['set_aside']} since the last look: see spool_set_aside in Triton's folder of the state folder"
+        alerts.report("log:set_aside", "rows that the database cannot hold are set aside", body, severity="warning")
+    else:
+        alerts.resolve("log:set_aside", "no more rows are set aside")
+    if new["unsealed"]:
+        body = f"{new['unsealed']} refused since the last look: no step of the ensemble had signed what they said"
+        alerts.report("serving:unsealed", "somebody asks the inner models", body, severity="warning")
+    else:
+        alerts.resolve("serving:unsealed", "only the ensemble is asked")
+    return counts
+
+
+def tell_sensors(failures: Mapping[str, int], alerts: Alerts, url: str) -> None:
+    """Sensors by name with how many of their last ticks failed in a row."""
+    for name, in_a_row in failures.items():
+        if in_a_row >= SENSOR_FAILURES:
+            links = {"automation": f"{url}/automation"}
+            alerts.report(f"sensor:{name}", f"sensor {name} fails", f"its last {in_a_row} ticks failed", links=links)
+        elif in_a_row == 0:
+            alerts.resolve(f"sensor:{name}", "it works again")
+
+
+def tell_retraining(reason: str | None, alerts: Alerts, url: str) -> None:
+    """The retraining request that waits for new labelled data, if any."""
+    if reason is None:
+        alerts.resolve(RETRAINING_KEY, "a newer version serves")
+    else:
+        hint = "label clips with `genre-assets review` and add them to the raw bucket"
+        alerts.report(
+            RETRAINING_KEY,
+            "training again is asked for",
+            f"{reason}; {hint}",
+            severity="warning",
+            links={"Dagster": url},
+        )

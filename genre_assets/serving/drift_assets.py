@@ -1,0 +1,169 @@
+"""The assets of drift. Scripts: what they do is in `drift/` (`window_store`, `evaluate`, `pages`) and `promotion/`."""
+
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from genre_assets import keys
+from genre_assets.database import Database
+from genre_assets.packaging.model_repository import ModelRepository
+from genre_assets.serving import drift_checks
+from genre_assets.serving.drift import evaluate, pages, window_reports, window_store
+from genre_assets.serving.drift.findings import Property
+from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.window_store import DriftResult
+from genre_assets.serving.drift.windows import Rules
+from genre_assets.serving.feedback import labels
+from genre_assets.serving.promotion import retraining_requests, route_state
+from genre_assets.serving.promotion.state import Rules as PromotionRules
+from genre_assets.settings import Settings
+from genre_assets.store import LINK_LASTS, ObjectStore
+
+OWNERS = ["team:ml-platform"]
+
+
+SPEC = dg.AssetSpec(
+    drift_checks.ASSET,
+    deps=["served_requests"],
+    kinds={"postgres"},
+    owners=OWNERS,
+    code_version="3",
+    skippable=True,
+    description="""Verdicts on windows of answered requests against the champion's training data.
+
+Each window is one materialisation and one evaluation of every check, reported in the order of the log, so that the newest
+window's are the ones shown; a run without a new window reports nothing.""",
+)
+
+
+@dg.multi_asset(name="drift_reports", specs=[SPEC], check_specs=drift_checks.SPECS, can_subset=True)
+def drift_reports(
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    database: dg.ResourceParam[Database],
+) -> Iterator[dg.AssetObservation | dg.AssetCheckResult]:
+    """Cut, evaluate, decide, report.
+
+    Verdicts are kept and a promotion is decided before anything is reported: whatever ends this run then, the next one
+    reports what is left. The job `drift` selects no check, for a check that is planned for a run hides what is reported
+    beside it; a person who materialises the asset in the UI gets the newest window's checks once more.
+    """
+    rules = PromotionRules.from_settings(settings)
+    window_store.cut(database, Rules.from_settings(settings))
+    for _ in evaluate.evaluate_waiting(database, store, settings):
+        pass
+    fallback = ModelRepository(settings.repository).has_fallback
+    standing, decision = route_state.advance(database, rules, fallback=fallback)
+    retraining = retraining_requests.update(database, decision, rules)
+    taken = labels.take_new(database, store, settings)
+    labels.update_windows(database)
+    with window_reports.reporting(database) as windows:
+        for window in windows:
+            pages.write_json(store, settings, window)
+            _report(context.instance, database, store, settings, window)
+            window_reports.keep_reported(database, window.window.id)
+            say = context.log.warning if window.level is Level.DETECTED else context.log.info
+            say(f"window {window.window.id}: {window.level}: {window.reason}")
+    for key, problem in taken.problems.items():
+        context.log.warning(f"{key} is left out: {problem}")
+    if windows:
+        context.instance.add_run_tags(context.run.run_id, _tags(windows[-1]))
+    why = decision.reason if decision else "nothing is released yet"
+    context.log.info(f"{len(windows)} windows; the wanted route is {standing.wanted}: {why}")
+    if retraining:
+        context.log.warning(f"training again is asked for: {retraining.reason}")
+    if taken.labels or taken.left_out:
+        files = [dg.TableRecord({"file": key, "why": why}) for key, why in sorted(taken.left_out.items())[:50]]
+        left_out = {"warning: label files left out": dg.MetadataValue.table(files)} if files else {}
+        yield dg.AssetObservation(drift_checks.ASSET, "labels", {"new_labels": taken.labels, **left_out})
+    yield from drift_checks.results(context.selected_asset_check_keys, database)
+
+
+def _report(
+    instance: dg.DagsterInstance, database: Database, store: ObjectStore, settings: Settings, judged: DriftResult
+) -> None:
+    """Report a window to Dagster: all alike and in order, since the page of the asset shows what was reported last."""
+    window = judged.window
+    rows: dict[str, Any] = {"window": window.id, "rows": window.rows, "items": window.items}
+    instance.report_runless_asset_event(
+        dg.AssetMaterialization("served_requests", "answered since the window before", rows)
+    )
+    said = f"{judged.level}, {window.epoch.route}: {judged.reason}"
+    facts, tags = _facts(judged, store, settings), _tags(judged)
+    instance.report_runless_asset_event(dg.AssetMaterialization(drift_checks.ASSET, said, facts, tags=tags))
+    for evaluation in drift_checks.evaluations(database, judged):
+        instance.report_runless_asset_event(evaluation)
+
+
+def _tags(judged: DriftResult) -> Mapping[str, str]:
+    """What a list of runs or events shows of a window."""
+    return {
+        "genre/window": judged.window.id,
+        "genre/level": str(judged.level),
+        "genre/route": judged.window.epoch.route,
+    }
+
+
+def _facts(judged: DriftResult, store: ObjectStore, settings: Settings) -> dict[str, Any]:
+    """What people want to know of a window at once; every property's headline in a table."""
+    window, drift = judged.window, judged.findings[Property.FEATURE_DRIFT].values
+    rows = [
+        dg.TableRecord({"property": name, "level": finding.level.value, "finding": finding.headline})
+        for name, finding in judged.findings.items()
+    ]
+    return {
+        "window": window.id,
+        "level": str(judged.level),
+        "reason": judged.reason,
+        "items": window.items,
+        "rows": window.rows,
+        "route": window.epoch.route,
+        "properties": dg.MetadataValue.table(rows),
+        **_kept(store, settings, "numbers", keys.report(window.id, "json")),
+        **{name: drift[name] for name in ("p_value", "drifted_features") if name in drift},
+    }
+
+
+class PageConfig(dg.Config):
+    """Which window to draw."""
+
+    window: str = Field(default="", description="Name of a window, as drift_reports shows it; empty: the newest.")
+
+
+@dg.asset(deps=[drift_reports], kinds={"evidently"}, owners=OWNERS, code_version="1", output_required=False)
+def drift_pages(
+    context: dg.AssetExecutionContext,
+    config: PageConfig,
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    database: dg.ResourceParam[Database],
+) -> Iterator[dg.MaterializeResult[None]]:
+    """Evidently's page and the plots of a window, for people. Slow, and nobody waits for it."""
+    judged = window_store.by_id(database, config.window) if config.window else window_store.newest_one(database)
+    if judged is None or judged.level is None:
+        context.log.warning(f"there is no judged window {config.window}".rstrip())
+        return
+    drawn = pages.draw(database, store, settings, judged)
+    for problem in drawn.problems:
+        context.log.error(f"window {judged.window.id}: {problem}")
+    plots = {name: dg.MetadataValue.md(plot) for name, plot in drawn.plots.items()}
+    page = _kept(store, settings, "report", drawn.key)
+    context.instance.add_run_tags(context.run.run_id, _tags(judged))
+    yield dg.MaterializeResult(metadata={"window": judged.window.id, "reason": judged.reason, **page, **plots})
+
+
+def _kept(store: ObjectStore, settings: Settings, name: str, key: str) -> dict[str, Any]:
+    """Where something is in the serving bucket: the key, which lasts, and an address that a browser opens for a while."""
+    until = datetime.now(UTC) + LINK_LASTS
+    return {
+        name: dg.MetadataValue.path(f"s3://{settings.serving_bucket}/{key}"),
+        f"{name}, in a browser": dg.MetadataValue.url(store.browser_link(settings.serving_bucket, key)),
+        f"{name}, in a browser until": f"{until:%Y-%m-%d %H:%M} UTC (a link signed for 7 days; the key lasts)",
+    }
+
+
+ASSETS = [drift_reports, drift_pages]

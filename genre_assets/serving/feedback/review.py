@@ -1,0 +1,141 @@
+"""The list for labelling: answered clips that a person should listen to, and the way of their labels back.
+
+Listed are the least sure answers and those that lie furthest from the training data. The labels go to `labels/` in the
+raw bucket, from where drift reports join them to the windows, and whoever labelled may add the clips to the genres.
+"""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+
+from genre_assets import keys
+from genre_assets.database import Database
+from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
+from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.evaluate import References, sound_items
+from genre_assets.serving.drift.findings import Property
+from genre_assets.serving.drift.null import Baseline
+from genre_assets.serving.drift.reference import Floats, rank_scores
+from genre_assets.serving.drift.verdict import Level
+from genre_assets.settings import Settings
+from genre_assets.store import ObjectStore
+from genre_assets.text import read_rows, visible
+
+LABEL_COLUMNS = ("request_id", "item", "genre")
+LONGEST_REQUEST_ID = 200
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A clip to label. `genre` is empty: the person fills it in."""
+
+    request_id: str
+    item: int
+    fingerprint: str
+    answered: str
+    confidence: float
+    strangeness: float
+    reason: str
+    window: str
+    genre: str = ""
+
+
+def strangeness(base: Baseline, values: Floats) -> Floats:
+    """How far each item is from the nearest genre of the training data, in whitened rank scores, float32 [n]."""
+    whitened = rank_scores(base.reference, values) @ base.whitener
+    distances = np.linalg.norm(whitened[:, None, :] - base.whitened, axis=2)
+    nearest: Floats = distances.min(axis=1)
+    return nearest
+
+
+def candidates(
+    database: Database, store: ObjectStore, settings: Settings, *, limit: int = 50, windows: int = 10
+) -> list[Candidate]:
+    """The clips of the last windows that are worth a label: half the least sure, half the strangest, each once."""
+    references = References(store, settings)
+    found: dict[str, Candidate] = {}
+    for judged in window_store.newest(database, windows):
+        items = sound_items(window_store.rows(database, judged.window))
+        if items.empty:
+            continue
+        strange: Sequence[float] = [0.0] * len(items)
+        if (
+            judged.reference_version is not None
+            and judged.findings[Property.FEATURE_DRIFT].level is not Level.INCONCLUSIVE
+        ):
+            base = references.load(judged.reference_version)
+            strange = strangeness(base, np.array(items["features"].tolist(), np.float32)).tolist()
+        for row, far in zip(items.to_dict("records"), strange, strict=True):
+            found.setdefault(
+                row["fingerprint"],
+                Candidate(
+                    row["request_id"], int(row["item"]), row["fingerprint"], row["label"],
+                    round(float(row["confidence"]), 4), round(float(far), 3), "", judged.window.id,
+                ),
+            )  # fmt: skip
+    unsure = sorted(found.values(), key=lambda c: c.confidence)[: limit - limit // 2]
+    known = {c.fingerprint for c in unsure}
+    strangest = [c for c in sorted(found.values(), key=lambda c: -c.strangeness) if c.fingerprint not in known]
+    return [
+        *(Candidate(**{**asdict(c), "reason": "low confidence"}) for c in unsure),
+        *(Candidate(**{**asdict(c), "reason": "far from the training data"}) for c in strangest[: limit // 2]),
+    ]
+
+
+def write_list(path: Path, listed: Sequence[Candidate]) -> None:
+    """The list as CSV, its column `genre` left for a person to fill in."""
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(Candidate.__dataclass_fields__))
+        writer.writeheader()
+        writer.writerows(asdict(c) for c in listed)
+
+
+def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetime | None = None) -> tuple[str, int]:
+    """Send the labels of a filled-in list to the object store; rows without a genre are left out.
+
+    Returns the key and how many labels it holds.
+
+    Raises
+    ------
+    BadInput
+        When the file cannot be read, columns are missing, a genre is unknown (with its line), or no row has a genre.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
+    labels = read_labels(data, str(path))
+    if not labels:
+        raise BadInput(f"{path}: no row has a genre yet")
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(LABEL_COLUMNS)
+    writer.writerows(labels)
+    content = buffer.getvalue().encode()
+    key = keys.label_file(now or datetime.now(UTC), content)
+    store.put_bytes(settings.raw_bucket, key, content, "text/csv")
+    return key, len(labels)
+
+
+def read_labels(data: bytes, name: str) -> list[tuple[str, int, str]]:
+    """(request_id, item, genre) of each labelled row. Raises `BadInput` with the line of the first bad one."""
+    labels = []
+    for line, row in read_rows(data, name, LABEL_COLUMNS):
+        genre, item, request_id = row["genre"].strip().lower(), row["item"].strip(), row["request_id"].strip()
+        if not genre:
+            continue
+        where = f"{visible(name)}, line {line}"
+        if genre not in GENRES:
+            raise BadInput(f"{where}: {genre[:50]!r} is no genre; there are: {', '.join(GENRES)}")
+        if not (item.isascii() and item.isdigit() and len(item) < 10):
+            raise BadInput(f"{where}: item {item[:50]!r} is no number of an item")
+        if not 0 < len(request_id) <= LONGEST_REQUEST_ID:
+            raise BadInput(f"{where}: request_id must have 1 to {LONGEST_REQUEST_ID} characters, not {len(request_id)}")
+        labels.append((request_id, int(item), genre))
+    return labels

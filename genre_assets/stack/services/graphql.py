@@ -1,0 +1,205 @@
+"""What the platform asks of Dagster's GraphQL: are the definitions loaded, do the daemons beat, runs and checks.
+
+The same interface that the UI uses, so that the command line and the UI launch the same named jobs.
+"""
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.request import Request, urlopen
+
+from genre_assets.errors import PermanentFailure, TransientFailure
+from genre_assets.stack.supervision.service import http_health
+
+LOCATION = "genre_assets"
+REPOSITORY = "__repository__"
+DO_NOT_LOAD = "the definitions do not load"
+# In the error of a location whose code server is away, not wrong.
+_UNREACHABLE = ("DagsterUserCodeUnreachableError", "Could not reach user code server", "StatusCode.UNAVAILABLE")
+FINISHED = frozenset({"SUCCESS", "FAILURE", "CANCELED"})
+
+
+def query(url: str, text: str, variables: dict[str, Any] | None = None, timeout: float = 60.0) -> dict[str, Any]:
+    """The `data` of the answer. Raises `TransientFailure` if the webserver is away, `PermanentFailure` on an error."""
+    body = json.dumps({"query": text, "variables": variables or {}}).encode()
+    request = Request(f"{url}/graphql", body, {"Content-Type": "application/json"})  # noqa: S310  # our own setting
+    content = _answer(request, timeout, tries=1 if text.startswith("mutation") else 3)
+    if content.get("errors"):
+        raise PermanentFailure(f"Dagster refused the query: {content['errors'][0].get('message')}")
+    data: dict[str, Any] = content["data"]
+    return data
+
+
+def _answer(request: Request, timeout: float, tries: int) -> Any:
+    """The parsed answer; a question is asked again, since the first one after a database restart is answered with 500."""
+    try:
+        with urlopen(request, timeout=timeout) as answer:  # noqa: S310
+            return json.loads(answer.read())
+    except (URLError, OSError, TimeoutError) as error:
+        if isinstance(error, HTTPError) and tries > 1:
+            time.sleep(1)
+            return _answer(request, timeout, tries - 1)
+        where = request.full_url.removesuffix("/graphql")
+        raise TransientFailure(f"Dagster at {where} does not answer ({error}); try: genre-assets status") from error
+
+
+def code_location_problem(url: str) -> str | None:
+    """Why the definitions are not loaded, or None."""
+    text = """{workspaceOrError {... on Workspace {locationEntries {name loadStatus
+        locationOrLoadError {__typename ... on PythonError {message}}}}}}"""
+    try:
+        entries = query(url, text, timeout=10)["workspaceOrError"]["locationEntries"]
+    except (TransientFailure, PermanentFailure) as error:
+        return str(error)
+    for entry in entries:
+        loaded = entry["locationOrLoadError"]
+        if entry["loadStatus"] != "LOADED" or loaded is None:
+            return "the definitions are loading"
+        if loaded["__typename"] == "PythonError":
+            said = loaded["message"].strip()
+            if any(word in said for word in _UNREACHABLE):
+                return f"the code server does not answer: {said[:300]}"
+            return f"{DO_NOT_LOAD}: {said}"
+    return None if entries else "the workspace is empty"
+
+
+def daemon_problem(url: str) -> str | None:
+    """Which daemon does not beat, or None."""
+    text = "{instance {daemonHealth {allDaemonStatuses {daemonType healthy required}}}}"
+    try:
+        statuses = query(url, text, timeout=10)["instance"]["daemonHealth"]["allDaemonStatuses"]
+    except (TransientFailure, PermanentFailure) as error:
+        return str(error)
+    away = [status["daemonType"] for status in statuses if status["required"] and not status["healthy"]]
+    return f"no heartbeat yet from: {', '.join(away)}" if away else None
+
+
+def launch_problem(url: str, timeout: float = 6.0) -> str | None:
+    """Why no run could be launched, or None: asks for the plan of one, which the code location makes.
+
+    A webserver that is away, and definitions that do not load, are no fault of the code server: None. So is one that
+    hangs: `timeout` is well below the light's deadline, or the code server would be restarted, and its runs with it.
+    """
+    text = """query($job: PipelineSelector!) {executionPlanOrError(pipeline: $job, mode: "default") {
+        __typename ... on PythonError {message}}}"""
+    job = {"pipelineName": "promote", "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
+    try:
+        plan = query(url, text, {"job": job}, timeout=timeout)["executionPlanOrError"]
+    except TransientFailure:
+        return "the plan of a run is not there in time" if http_health(f"{url}/server_info", 2.0).healthy else None
+    except PermanentFailure as error:
+        return str(error)
+    if plan["__typename"] == "PythonError":
+        return f"no run could be launched: {plan['message'].strip()[:300]}"
+    return None
+
+
+def sensor_problem(url: str, now: float | None = None) -> str | None:
+    """Which sensors that are on have not ticked within three of their intervals (and a minute), or None."""
+    text = """query($r: RepositorySelector!) {sensorsOrError(repositorySelector: $r) {... on Sensors {results {
+        name minIntervalSeconds sensorState {status ticks(limit: 1) {timestamp}}}}}}"""
+    where = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
+    try:
+        sensors = query(url, text, {"r": where}, timeout=10)["sensorsOrError"].get("results", [])
+    except (TransientFailure, PermanentFailure) as error:
+        return str(error)
+    now = now or time.time()
+    late = [
+        sensor["name"]
+        for sensor in sensors
+        if sensor["sensorState"]["status"] == "RUNNING"
+        for tick in sensor["sensorState"]["ticks"]
+        if now - tick["timestamp"] > max(60.0, 3 * sensor["minIntervalSeconds"])
+    ]
+    return f"automation stands still: no tick lately of {', '.join(sorted(late))}" if late else None
+
+
+def runs_in_progress(url: str) -> int:
+    """How many runs have been started and have not ended."""
+    text = "{runsOrError(filter: {statuses: [STARTING, STARTED, CANCELING]}) {... on Runs {count}}}"
+    return int(query(url, text, timeout=10)["runsOrError"].get("count") or 0)
+
+
+def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config: dict[str, Any] | None = None) -> str:
+    """Launch a named job as the UI does; returns the run id."""
+    text = """mutation($params: ExecutionParams!) {launchPipelineExecution(executionParams: $params) {
+        __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}
+        ... on PipelineNotFoundError {message} ... on RunConfigValidationInvalid {errors {message}}}}"""
+    params = {
+        "selector": {"pipelineName": job, "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION},
+        "mode": "default",
+        "runConfigData": run_config or {},
+        "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]},
+    }
+    answer = query(url, text, {"params": params})["launchPipelineExecution"]
+    if answer["__typename"] != "LaunchRunSuccess":
+        raise PermanentFailure(
+            f"Dagster did not launch {job}: {answer.get('message') or answer.get('errors') or answer}"
+        )
+    run_id: str = answer["run"]["runId"]
+    return run_id
+
+
+@dataclass
+class RunProgress:
+    """Where a run stands."""
+
+    run_id: str
+    status: str
+    started: list[str] = field(default_factory=list)
+    finished: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+
+def progress(url: str, run_id: str) -> RunProgress:
+    """Status, steps and failure messages of one run."""
+    text = """query($id: ID!) {runOrError(runId: $id) {__typename ... on Run {runId status
+        stepStats {stepKey status}} ... on RunNotFoundError {message}}
+        logsForRun(runId: $id, limit: 2000) {... on EventConnection {events {__typename
+          ... on ExecutionStepFailureEvent {stepKey error {message cause {message}}}
+          ... on RunFailureEvent {message error {message cause {message}}}}}}}"""
+    data = query(url, text, {"id": run_id})
+    run = data["runOrError"]
+    if run["__typename"] != "Run":
+        raise PermanentFailure(f"Dagster knows no run {run_id}")
+    stats = run["stepStats"] or []
+    failures = [
+        _message(event)
+        for event in (data["logsForRun"] or {}).get("events", [])
+        if event["__typename"] in {"ExecutionStepFailureEvent", "RunFailureEvent"}
+    ]
+    return RunProgress(
+        run_id,
+        run["status"],
+        started=[step["stepKey"] for step in stats],
+        finished=[step["stepKey"] for step in stats if step["status"] == "SUCCESS"],
+        failures=failures,
+    )
+
+
+def wait(
+    url: str, run_id: str, *, on_progress: Callable[[RunProgress], None] = lambda _: None, timeout: float = 3600.0
+) -> RunProgress:
+    """Follow a run to its end; `on_progress` is called at each look. Raises `TransientFailure` at the timeout."""
+    for now in _look(url, run_id, timeout):
+        on_progress(now)
+        if now.status in FINISHED:
+            return now
+    raise TransientFailure(f"run {run_id} is not finished after {timeout:.0f} s; see {url}/runs/{run_id}")
+
+
+def _look(url: str, run_id: str, timeout: float) -> Iterator[RunProgress]:
+    end = time.monotonic() + timeout
+    while time.monotonic() < end:
+        yield progress(url, run_id)
+        time.sleep(0.7)
+
+
+def _message(event: dict[str, Any]) -> str:
+    error = event.get("error") or {}
+    cause = error.get("cause") or {}
+    said = cause.get("message") or error.get("message") or event.get("message") or ""
+    return f"{event.get('stepKey') or 'run'}: {said.strip()}"

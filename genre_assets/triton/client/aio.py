@@ -1,0 +1,124 @@
+"""The same client for asyncio: `async with AsyncGenreClient(address) as client: await client.predict([...])`."""
+
+import asyncio
+import importlib
+from collections.abc import Awaitable, Callable, Sequence
+from types import TracebackType
+from typing import Any
+
+from genre_assets.triton.client import wire
+from genre_assets.triton.client.wire import Batch, Prediction, Transport
+from genre_assets.triton.protocol import ENSEMBLE
+
+
+class AsyncGenreClient(wire.ClientCore):
+    """Client of the ensemble for asyncio; many `predict` calls may be under way at once.
+
+    Parameters
+    ----------
+    address : str
+        `host:port` of the server.
+    transport : {"grpc", "http"}
+        gRPC is the faster; HTTP goes through proxies.
+    deadline_s : float
+        Seconds for one request with all its retries.
+    batch : int
+        Most items in a request; the server's own limit holds as well.
+    batch_mb : float
+        Most MiB in a request, where an item alone is not larger.
+    concurrency : int
+        Requests under way at once.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        transport: Transport = "grpc",
+        deadline_s: float = 60.0,
+        batch: int = 4,
+        batch_mb: float = 64.0,
+        concurrency: int = 8,
+    ) -> None:
+        super().__init__(address, transport, deadline_s, batch, batch_mb)
+        self._library = importlib.import_module(f"tritonclient.{transport}.aio")
+        self._client = self._library.InferenceServerClient(address.removeprefix("http://"))
+        self._places = asyncio.Semaphore(concurrency)
+
+    async def predict(self, items: Sequence[bytes | str], *, log: bool = True) -> list[Prediction]:
+        """Classify items.
+
+        Parameters
+        ----------
+        items : sequence of bytes or str
+            Bytes of audio files, or addresses `s3://bucket/key` in a bucket that the server may read.
+        log : bool
+            False marks probes, which the prediction log, the windows and the metrics leave out.
+
+        Returns
+        -------
+        list of Prediction
+            One for each item, in order; an item that could not be used has an `error`.
+
+        Raises
+        ------
+        BadInput
+            For an item that is neither bytes nor an S3 address.
+        TransientFailure
+            When the server does not answer within the deadline.
+        PermanentFailure
+            When it refuses the request.
+        """
+        if not items:
+            return []
+        if not self._labels:
+            self._remember(await self._retried(self._config))
+        answers = await asyncio.gather(*(self._ask(batch) for batch in self._requests(items, log=log)))
+        return [prediction for some in answers for prediction in some]
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._client.close()
+
+    async def __aenter__(self) -> "AsyncGenreClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def _config(self, timeout: float) -> Any:
+        if self.transport == "grpc":
+            answer = await self._client.get_model_config(ENSEMBLE, as_json=True, client_timeout=timeout)
+            return answer["config"]
+        return await asyncio.wait_for(self._client.get_model_config(ENSEMBLE), timeout)
+
+    async def _ask(self, batch: Batch) -> list[Prediction]:
+        tensors = wire.inputs(self._library, batch)
+
+        async def send(timeout: float) -> Any:
+            call = self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id)
+            return await asyncio.wait_for(call, timeout)
+
+        async with self._places:
+            return wire.decode(await self._retried(send), self._labels)
+
+    async def _retried(self, call: Callable[[float], Awaitable[Any]]) -> Any:
+        """Call until it succeeds, refuses, or the deadline is over."""
+        from tritonclient.utils import InferenceServerException
+
+        retries = wire.Retries(self.address, self.deadline_s)
+        while True:
+            try:
+                return await call(retries.left())
+            except (InferenceServerException, OSError, TimeoutError, *_http_errors()) as error:
+                pause = retries.after(error)
+            await asyncio.sleep(pause)
+
+
+def _http_errors() -> tuple[type[Exception], ...]:
+    """What the HTTP library raises when the connection breaks (it is none of the standard errors)."""
+    import aiohttp
+
+    return (aiohttp.ClientError,)

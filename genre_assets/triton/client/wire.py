@@ -1,0 +1,208 @@
+"""What the clients share: their options, items to tensors, tensors to predictions, and what is safe to try again."""
+
+import json
+import time
+import uuid
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Self
+
+import numpy as np
+
+from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
+from genre_assets.settings import Settings
+from genre_assets.triton.protocol import AUDIO, ERROR, LABEL, MODEL, PROBABILITIES, PROBE, REQUEST_FAILED, VERSION
+
+Transport = Literal["grpc", "http"]
+OUTPUTS = (LABEL, PROBABILITIES, MODEL, VERSION, ERROR)
+FIRST_PAUSE = 0.1
+LONGEST_PAUSE = 2.0
+# gRPC and HTTP statuses after which the same request may succeed: the server is away, starting, or lost a process.
+_TRANSIENT = (
+    "UNAVAILABLE",
+    "INTERNAL",
+    "RESOURCE_EXHAUSTED",
+    "CANCELLED",
+    "ABORTED",
+    "408",
+    "429",
+    "500",
+    "502",
+    "503",
+    "504",
+)
+TOO_LARGE = "message larger than max"  # how gRPC words it, with a status that means many things
+_NOT_READY = ("is not ready", "no available versions", "unloading", "not found")
+
+
+class ClientCore:
+    """What a client knows, however it waits: where the server is, how it is asked, and what it said of itself."""
+
+    def __init__(self, address: str, transport: Transport, deadline_s: float, batch: int, batch_mb: float) -> None:
+        self.address = address
+        self.transport: Transport = transport
+        self.deadline_s = deadline_s
+        self.batch = batch
+        self.batch_bytes = round(batch_mb * 2**20)
+        self._labels: list[str] = []  # in the order of the server's probabilities; empty until it was asked
+        self._limit = 0  # most items that it takes in a request
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, transport: Transport = "grpc", **options: Any) -> Self:
+        """Make a client of the configured server.
+
+        Parameters
+        ----------
+        settings : Settings
+            Where the server is.
+        transport : {"grpc", "http"}
+            How it is asked.
+        **options : Any
+            More parameters of the client.
+
+        Returns
+        -------
+        Self
+            The client.
+        """
+        address = settings.triton_grpc if transport == "grpc" else settings.triton_http
+        return cls(address, transport=transport, **options)
+
+    def _requests(self, items: Iterable[bytes | str], *, log: bool) -> "list[Batch]":
+        """The items as requests that the server takes; probes (`log=False`) are left out of its log."""
+        found = batches(items, min(self.batch, self._limit), self.batch_bytes)
+        return [batch if log else Batch(batch.items, PROBE + batch.request_id) for batch in found]
+
+    def _remember(self, config: dict[str, Any]) -> None:
+        """Remember what the ensemble's configuration says."""
+        self._labels, self._limit = described(config)
+
+
+class Retries:
+    """How long a call may still take, and the growing pauses between its attempts."""
+
+    def __init__(self, address: str, deadline_s: float) -> None:
+        self.address = address
+        self._end = time.monotonic() + deadline_s
+        self._pause = FIRST_PAUSE
+
+    def left(self) -> float:
+        """Seconds for the next attempt."""
+        return max(0.1, self._end - time.monotonic())
+
+    def after(self, error: Exception) -> float:
+        """Seconds to pause before the next attempt. Raises the error as one of ours if there must be none."""
+        problem = translated(error, self.address)
+        if not isinstance(problem, TransientFailure) or time.monotonic() + self._pause >= self._end:
+            raise problem from error
+        pause, self._pause = self._pause, min(LONGEST_PAUSE, self._pause * 1.6)
+        return pause
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one item.
+
+    Parameters
+    ----------
+    label : str
+        The most probable label; empty if there is an `error`.
+    probabilities : dict of str to float
+        Probability of each label, in the model's order; they sum to 1. Empty if there is an `error`.
+    model : str
+        Family of the model that answered.
+    version : int
+        Its number in the registry.
+    error : str
+        Why the item could not be used: a reason code, a colon, and words. Empty if it could.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    model: str
+    version: int
+    error: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the answer as the command line prints it.
+
+        Returns
+        -------
+        dict
+            The keys genre, probabilities, model, version and error.
+        """
+        return {
+            "genre": self.label, "probabilities": self.probabilities,
+            "model": self.model, "version": self.version, "error": self.error,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Items that travel in one request. The id stays the same over retries, so that an item is logged once."""
+
+    items: tuple[bytes, ...]
+    request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+
+
+def batches(items: Iterable[bytes | str], size: int, most_bytes: int) -> Iterator[Batch]:
+    """Split items into requests of at most `size` items and, where an item alone is not larger, `most_bytes`."""
+    held: list[bytes] = []
+    total = 0
+    for item in items:
+        data = encode_item(item)
+        if held and (len(held) == size or total + len(data) > most_bytes):
+            yield Batch(tuple(held))
+            held, total = [], 0
+        held.append(data)
+        total += len(data)
+    if held:
+        yield Batch(tuple(held))
+
+
+def encode_item(item: bytes | str) -> bytes:
+    """Bytes of audio as they are; a string must be an S3 address. Raises `BadInput` for another string."""
+    if isinstance(item, str):
+        if not item.startswith("s3://"):
+            raise BadInput(f"{item!r} is not an S3 address: give the bytes of a file, or s3://bucket/key")
+        return item.encode()
+    return bytes(item)
+
+
+def inputs(library: Any, batch: Batch) -> list[Any]:
+    """The request's tensor. `library` is `tritonclient.grpc` or `tritonclient.http` (or their aio variants)."""
+    tensor = library.InferInput(AUDIO, [len(batch.items), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array(batch.items, dtype=object).reshape(-1, 1))
+    return [tensor]
+
+
+def decode(result: Any, labels: Sequence[str]) -> list[Prediction]:
+    """The predictions of one answer, in the order of the items."""
+    columns = {name: result.as_numpy(name) for name in OUTPUTS}
+    predictions = []
+    for i in range(len(columns[LABEL])):
+        error = columns[ERROR][i, 0].decode()
+        probabilities = {} if error else dict(zip(labels, map(float, columns[PROBABILITIES][i]), strict=True))
+        label, model = columns[LABEL][i, 0].decode(), columns[MODEL][i, 0].decode()
+        predictions.append(Prediction(label, probabilities, model, int(columns[VERSION][i, 0]), error))
+    return predictions
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed later. Asking again is safe: predictions change nothing."""
+    if any(words in str(error) for words in (REQUEST_FAILED, TOO_LARGE)):
+        return False
+    status = str(getattr(error, "status", lambda: None)() or "").removeprefix("StatusCode.")
+    said = str(error)
+    return status in _TRANSIENT or any(words in said for words in _NOT_READY) or isinstance(error, OSError)
+
+
+def translated(error: Exception, address: str) -> Exception:
+    """The library's error as one of ours."""
+    said = f"Triton at {address} did not answer: {error}"
+    return TransientFailure(said) if is_transient(error) else PermanentFailure(said)
+
+
+def described(config: dict[str, Any]) -> tuple[list[str], int]:
+    """Labels and batch limit from the ensemble's configuration."""
+    return json.loads(config["parameters"]["labels"]["string_value"]), int(config["max_batch_size"])

@@ -1,0 +1,67 @@
+"""Names and shapes that the Triton models, the client and the configuration must agree on.
+
+Only constants and tiny pure helpers; the Triton models import this module.
+"""
+
+import hashlib
+import uuid
+from typing import Final
+
+ENSEMBLE: Final = "genre_ensemble"
+PRE_PROCESSOR: Final = "pre_processor"
+PREDICTOR: Final = "predictor"
+POST_PROCESSOR: Final = "post_processor"
+PYTHON_MODELS: Final = (PRE_PROCESSOR, PREDICTOR, POST_PROCESSOR)
+
+# The ensemble, as clients see it. n is the number of items of a request.
+AUDIO: Final = "AUDIO"  # BYTES [n, 1]: the bytes of an audio file, or s3://bucket/key
+LABEL: Final = "LABEL"  # BYTES [n, 1]: a genre; empty for an item that failed
+PROBABILITIES: Final = "PROBABILITIES"  # FP32 [n, genres]: in the order of the metadata; zeros for an item that failed
+MODEL: Final = "MODEL"  # BYTES [n, 1]: family of the model that answered
+VERSION: Final = "VERSION"  # INT64 [n, 1]: its version in the registry
+ERROR: Final = "ERROR"  # BYTES [n, 1]: "code: what was wrong"; empty if fine
+
+# Between the steps.
+FEATURES: Final = "FEATURES"  # FP32 [n, segments, columns]: rows of NaN where an item has no such segment
+FACTS: Final = "FACTS"  # BYTES [n, 1]: JSON of `answers.Facts`, sealed (`seal`)
+SCORES: Final = "SCORES"  # FP32 [n, genres]: NaN for an item without a usable segment
+SERVED_BY: Final = "SERVED_BY"  # BYTES [n, 1]: JSON of `answers.ServedBy`, sealed
+SEAL_KEY: Final = "triton/facts.key"  # below the state folder: known to the models alone
+
+Route = str  # "champion" | "fallback"
+ROUTES: Final = ("champion", "fallback")
+
+# Requests whose id starts so are answered like any other but not logged: golden clips, health checks.
+PROBE: Final = "probe:"
+LONGEST_REQUEST_ID: Final = 200  # characters
+# How the models word a failure of a whole request that would fail again: clients do not send it a second time.
+REQUEST_FAILED: Final = "this request cannot be answered"
+ADMIN_HEADER: Final = "admin-token"
+GRPC_ADMIN_HEADER: Final = "triton-grpc-protocol-admin-token"
+DOOR_HEADER: Final = "door-key"  # Triton answers inference to nobody without it; clients neither know nor need it
+GRPC_DOOR_HEADER: Final = "triton-grpc-protocol-door-key"
+
+
+def row_id(request_id: str, item: int) -> uuid.UUID:
+    """Id of an item's row in the prediction log.
+
+    A request id that is a UUID names the request for ever, so a retry under it gives the same rows and is logged once.
+    Any other id is the client's own affair (many send "1" each time): its rows get ids of their own.
+    """
+    try:
+        return uuid.uuid5(uuid.UUID(request_id), str(item))
+    except ValueError:
+        return uuid.uuid4()
+
+
+def short_id(request_id: str) -> str:
+    """The request id as it is logged: one that is too long by its start and its hash."""
+    if len(request_id) <= LONGEST_REQUEST_ID:
+        return request_id
+    digest = hashlib.sha256(request_id.encode(errors="surrogatepass")).hexdigest()[:16]
+    return f"{request_id[:100]}...{digest}"
+
+
+def failed(error: Exception) -> str:
+    """What a client is told of a failure that nobody foresaw: its kind, never its text, which may hold paths or secrets."""
+    return f"{REQUEST_FAILED}: {type(error).__name__}; the server's log says more"

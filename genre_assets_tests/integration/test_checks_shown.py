@@ -1,0 +1,140 @@
+"""What the UI shows of the checks is what is so: asked as the UI asks, by Dagster's GraphQL."""
+
+import json
+import re
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+from urllib.request import urlopen
+
+import pytest
+
+from genre_assets.database import Database
+from genre_assets.demo.traffic import Traffic
+from genre_assets.serving.drift import window_reports, window_store
+from genre_assets.stack.services import graphql
+from genre_assets.triton.client.sync import GenreClient
+from genre_assets_tests.live import Stack
+from genre_assets_tests.waiting import until
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
+SHOWN = """{assetNodes {assetKey {path} assetChecksOrError {... on AssetChecks {checks {name
+    executionForLatestMaterialization {status evaluation {success metadataEntries {label ... on TextMetadataEntry {text}}}}
+}}}}}"""
+
+
+LINKED = """{assetNodes {assetKey {path}
+    metadataEntries {...entry}
+    assetMaterializations(limit: 1) {metadataEntries {...entry}}
+    assetChecksOrError {... on AssetChecks {checks {name executionForLatestMaterialization {
+        evaluation {metadataEntries {...entry}}}}}}
+}} fragment entry on MetadataEntry {label ... on UrlMetadataEntry {url} ... on MarkdownMetadataEntry {mdStr}
+    ... on TextMetadataEntry {text}}"""
+MLFLOW_RUN = re.compile(r"#/experiments/\d+/runs/(\w+)")
+
+
+def shown(stack: Stack) -> dict[str, dict[str, Any]]:
+    """Of each asset, each check's execution for the latest materialisation; None is what the UI calls Not Evaluated."""
+    nodes = graphql.query(stack.settings.dagster_url, SHOWN)["assetNodes"]
+    return {
+        "/".join(node["assetKey"]["path"]): {
+            check["name"]: check["executionForLatestMaterialization"]
+            for check in node["assetChecksOrError"].get("checks", [])
+        }
+        for node in nodes
+    }
+
+
+def test_no_check_of_the_main_job_is_grey(stack: Stack) -> None:
+    until(lambda: not grey(stack), lambda: f"every check is evaluated; grey: {grey(stack)}", 60)
+
+
+def grey(stack: Stack) -> list[str]:
+    return [f"{asset}: {name}" for asset, checks in shown(stack).items() for name, found in checks.items() if not found]
+
+
+def test_after_a_burst_of_windows_the_newest_is_the_one_shown(stack: Stack) -> None:
+    settings = stack.settings
+    database = Database(settings.database_url.get_secret_value())
+    before = len(window_store.every(database))
+    answered = database.rows("SELECT count(*) AS n FROM served_requests")[0]["n"]
+    traffic = Traffic(stack.audio, seconds=settings.segment_seconds, seed=settings.seed + answered)
+    with GenreClient(settings.triton_grpc) as client:
+        client.predict([request.audio for request in islice(traffic.clean(), 3 * settings.window_size)])
+
+    def reported() -> bool:
+        judged = [window for window in window_store.every(database) if window.level]
+        return len(judged) >= before + 3 and not window_reports.unreported(database)
+
+    until(reported, "three more windows are reported", 120)
+    newest = window_store.newest_one(database)
+    assert newest is not None
+    checks = shown(stack)["drift_reports"]
+    assert len(checks) == 7
+    for name, found in checks.items():
+        facts = {entry["label"]: entry.get("text") for entry in found["evaluation"]["metadataEntries"]}
+        if name != "labelled_accuracy":  # of the newest window whose labels have come
+            assert facts["window"] == newest.window.id, name
+    open_now = {alert["key"] for alert in stack.json("alerts", "--json")["alerts"]}
+    drift = checks["feature_drift"]["evaluation"]["success"]
+    until(
+        lambda: (
+            ("check:drift_reports:feature_drift" in {a["key"] for a in stack.json("alerts", "--json")["alerts"]})
+            == (newest.level == "detected")
+        ),
+        f"the alert is that of the newest window ({newest.level}); open: {open_now}",
+        30,
+    )
+    assert drift == (newest.level not in {"detected", "suspected"})
+
+
+def test_every_link_of_every_alert_leads_somewhere(stack: Stack) -> None:
+    """The UI answers any address with its own page, so what is linked is asked for."""
+    url = stack.settings.dagster_url
+    checks = shown(stack)
+    links = {link for alert in stack.alerts.got for link in alert["links"].values()}
+    assert links
+    for link in links:
+        assert link.startswith(url), link
+        words = urlsplit(link.removeprefix(url))
+        kind, _, name = words.path.strip("/").partition("/")
+        if kind == "runs":
+            found = graphql.query(url, "query($id: ID!) {runOrError(runId: $id) {__typename}}", {"id": name})
+            assert found["runOrError"]["__typename"] == "Run", link
+        elif kind == "assets":
+            assert name in checks, link
+            named = parse_qs(words.query).get("checkDetail", [])
+            assert set(named) <= set(checks[name]), link
+        else:
+            assert kind in {"automation", ""}, link
+
+
+def test_every_link_of_every_asset_and_check_leads_somewhere(stack: Stack) -> None:
+    found = dict(addresses(graphql.query(stack.settings.dagster_url, LINKED)["assetNodes"]))
+    kinds = {urlsplit(address).netloc for address in found.values()}
+    assert len(kinds) >= 3, found  # MLflow's, Triton's and the object store's, at least
+    for place, address in found.items():
+        if run := MLFLOW_RUN.search(address):  # MLflow's page answers for any run
+            address = f"{address.partition('/#')[0]}/api/2.0/mlflow/runs/get?run_id={run[1]}"
+        with urlopen(address, timeout=20) as answer:
+            content = answer.read()
+        assert content, place
+        if run:
+            assert json.loads(content)["run"]["info"]["run_id"] == run[1], place
+
+
+def addresses(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
+    """(where it stands, address) of every address that a browser can open in a part of GraphQL's answer."""
+    if isinstance(value, dict):
+        here = "/".join(
+            [place, *value.get("assetKey", {}).get("path", []), value.get("name") or value.get("label") or ""]
+        )
+        for part in value.values():
+            yield from addresses(part, here)
+    elif isinstance(value, list):
+        for part in value:
+            yield from addresses(part, place)
+    elif isinstance(value, str):
+        for number, address in enumerate(re.findall(r"https?://[^\s)\"'<>\]]+", value)):
+            yield f"{place}:{number}", address

@@ -1,0 +1,6 @@
+"""Write the generated parts of docs/reliability.md and docs/operations.md anew."""
+
+from genre_assets_tests.reliability.page import DOCS, PAGES, written
+
+for page in PAGES:
+    (DOCS / page).write_text(written(page))

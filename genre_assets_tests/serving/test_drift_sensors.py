@@ -1,0 +1,131 @@
+"""The sensors, and the promotions that they ask for."""
+
+import json
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+import pytest
+
+from genre_assets import audit
+from genre_assets.errors import BadInput, PermanentFailure
+from genre_assets.inference import request_log
+from genre_assets.serving import sensors
+from genre_assets.serving.assets import LiveEnsembleConfig, live_ensemble
+from genre_assets.serving.promotion import route_state
+from genre_assets.triton.control import TritonControl
+from genre_assets_tests.serving.drift.data import START, log_rows
+from genre_assets_tests.serving.drift_platform import (
+    Killed,
+    definitions,
+    instance,
+    platform,
+    run_drift,
+    settings,
+    tick,
+)
+
+__all__ = ["instance", "platform", "settings"]  # fixtures
+
+
+def test_a_full_window_asks_for_one_run_until_it_is_judged(platform: dict[str, Any]) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+        request_log.insert(platform["database"], log_rows(32))
+        first, again = (tick(sensors.new_drift_window, platform, instance) for _ in range(2))
+        assert first.run_key == again.run_key
+        run_drift(platform, [])
+        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+
+
+def start_run(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:
+    instance.add_run(dg.DagsterRun("promote", run_id=str(uuid.uuid4()), status=status, tags=request.tags))
+
+
+def test_drift_asks_for_one_promotion_and_again_only_after_it_failed(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("genre_assets.serving.promotion.run_requests.FIRST_PAUSE", timedelta())
+    run_drift(platform, log_rows(64, shift=0.8))
+    with dg.DagsterInstance.ephemeral() as instance:
+        request = tick(sensors.promotion_due, platform, instance)
+        assert request.run_config["ops"]["live_ensemble"]["config"]["route"] == "fallback"
+        assert tick(sensors.promotion_due, platform, instance).run_key == request.run_key
+        start_run(instance, request, dg.DagsterRunStatus.STARTED)
+        assert isinstance(tick(sensors.promotion_due, platform, instance), dg.SkipReason)
+    with dg.DagsterInstance.ephemeral() as instance:
+        start_run(instance, request, dg.DagsterRunStatus.FAILURE)
+        assert tick(sensors.promotion_due, platform, instance).run_key != request.run_key
+        route_state.confirm(platform["database"], "fallback", actor="drift", reason="")
+        assert isinstance(tick(sensors.promotion_due, platform, instance), dg.SkipReason)
+
+
+def test_a_persons_promotion_killed_after_the_switch_is_asked_for_again_and_booked_once(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise Killed
+
+    monkeypatch.setattr("genre_assets.serving.assets.go_live", killed)
+    config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person", pinned=True)
+    triton = TritonControl("127.0.0.1:1")
+    with pytest.raises(Killed):
+        live_ensemble(config, platform["settings"], platform["store"], platform["database"], triton)
+    with dg.DagsterInstance.ephemeral() as instance:
+        asked = tick(sensors.promotion_due, platform, instance).run_config["ops"]["live_ensemble"]["config"]
+    assert (asked["route"], asked["actor"], asked["reason"], asked["pinned"]) == ("fallback", "person", "noise", True)
+    for _ in range(2):
+        route_state.confirm(platform["database"], "fallback", actor="person", reason="noise", pinned=asked["pinned"])
+    (row,) = audit.history(platform["database"], subject="route")
+    assert (row.moved_to, row.actor) == ("fallback", "person")
+    serving = route_state.standing(platform["database"]).serving
+    assert serving is not None
+    assert serving.pinned
+
+
+def test_the_launchpads_promotion_must_be_filled_in_and_is_a_persons(platform: dict[str, Any]) -> None:
+    job = definitions(platform).resolve_job_def("promote")
+    assert job.run_config is not None
+    shown = job.run_config["ops"]["live_ensemble"]["config"]
+    assert shown["actor"] == "person"
+    given = {"settings": platform["settings"], "store": platform["store"], "database": platform["database"]}
+    for config in (shown, {**shown, "route": "fallback"}, {**shown, "reason": "noise"}):
+        with pytest.raises(BadInput, match=r"needs a route .* and a reason"):
+            live_ensemble(LiveEnsembleConfig(**config), triton=platform["triton"], **given)
+    assert all(field.description for field in LiveEnsembleConfig.model_fields.values())
+
+
+def test_a_persons_promotion_that_is_refused_leaves_no_open_move(
+    platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise PermanentFailure("it does not load")
+
+    monkeypatch.setattr("genre_assets.serving.assets.go_live", refused)
+    config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person")
+    with pytest.raises(PermanentFailure):
+        live_ensemble(
+            config, platform["settings"], platform["store"], platform["database"], TritonControl("127.0.0.1:1")
+        )
+    assert route_state.standing(platform["database"]).due is None
+
+
+def test_the_asked_for_configuration_is_one_that_live_ensemble_takes(platform: dict[str, Any]) -> None:
+    run_drift(platform, log_rows(64, shift=0.8))
+    with dg.DagsterInstance.ephemeral() as instance:
+        request = tick(sensors.promotion_due, platform, instance)
+    config = LiveEnsembleConfig(**json.loads(json.dumps(request.run_config["ops"]["live_ensemble"]["config"])))
+    assert config.route == "fallback"
+    assert len(config.evidence["windows"]) == 2
+
+
+def test_clean_windows_of_the_fallback_ask_for_the_champion(platform: dict[str, Any]) -> None:
+    run_drift(platform, log_rows(64, shift=0.8))
+    route_state.confirm(platform["database"], "fallback", actor="drift", reason="")
+    platform["database"].execute("UPDATE route_state SET decided_at = %s", (START + timedelta(minutes=1),))
+    later = START + timedelta(minutes=2)
+    run_drift(platform, log_rows(128, seed=4, start=later, route="fallback", version=2))
+    with dg.DagsterInstance.ephemeral() as instance:
+        request = tick(sensors.promotion_due, platform, instance)
+    assert request.run_config["ops"]["live_ensemble"]["config"]["route"] == "champion"
