@@ -82,11 +82,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
 
 
 @pytest.fixture(scope="session")
-def brought_up(postgres: Postgres) -> Iterator[str]:
-    """Name of a database with the platform's empty tables, to make others from."""
-    with _new_database(postgres, None) as database:
-        database.version()
-        yield database.url.rsplit("/", 1)[1]
+def brought_up(postgres: Postgres) -> str:
+    """Name of a database with the platform's empty tables, to make others from; it goes with the server."""
+    name = _create_database(postgres)
+    Database(postgres.url(name)).version()
+    return name
 
 
 @pytest.fixture
@@ -105,18 +105,29 @@ def bare_database(postgres: Postgres) -> Iterator[Database]:
 
 @contextmanager
 def _new_database(postgres: Postgres, template: str | None) -> Iterator[Database]:
-    import psycopg2
-
-    name = f"test_{uuid.uuid4().hex[:12]}"
-    connection = psycopg2.connect(postgres.url("postgres"))
-    connection.autocommit = True
-    with connection.cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+    name = _create_database(postgres, template)
     try:
         yield Database(postgres.url(name))
     finally:
+        _execute(postgres, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _create_database(postgres: Postgres, template: str | None = None) -> str:
+    name = f"test_{uuid.uuid4().hex[:12]}"
+    _execute(postgres, f"CREATE DATABASE {name}" + (f" TEMPLATE {template}" if template else ""))
+    return name
+
+
+def _execute(postgres: Postgres, statement: str) -> None:
+    """Run one statement on a connection of its own: the server may have been restarted since the one before."""
+    import psycopg2
+
+    connection = psycopg2.connect(postgres.url("postgres"))
+    connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
+    try:
         with connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            cursor.execute(statement)
+    finally:
         connection.close()
 
 
