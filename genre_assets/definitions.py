@@ -38,36 +38,40 @@ STAGES: tuple[tuple[str, Sequence[Any]], ...] = (
 CHECKS = [*audio_checks.CHECKS, *models_checks.CHECKS, *packaging_checks.CHECKS, *serving_checks.CHECKS]
 SENSORS: Sequence[dg.SensorDefinition] = [*audio_sensors.SENSORS, *models_sensors.SENSORS, *serving_sensors.SENSORS]
 
-AUDIO = ("raw_audio", "features")
-MODELS = tuple(asset.key.to_user_string() for asset in models_assets.ASSETS)
-PACKAGING = ("conda_pack", "triton_repo")
+# Jobs take a stage's assets from its list, so that none can be forgotten.
+AUDIO, MODELS, PACKAGING = (
+    dg.AssetSelection.assets(*(asset.key for asset in stage.ASSETS))
+    for stage in (audio_assets, models_assets, packaging_assets)
+)
+LIVE = dg.AssetSelection.assets("live_ensemble")
+RELEASE = dg.AssetSelection.assets("triton_repo") | LIVE
 
 JOBS = [
     dg.define_asset_job(
         "build",
-        dg.AssetSelection.assets(*AUDIO, *MODELS, *PACKAGING, "live_ensemble"),
+        AUDIO | MODELS | PACKAGING | LIVE,
         description="The whole flow, from the raw bucket to the live ensemble, in one run over all genres.",
         hooks={END_MLFLOW_RUN},
     ),
     dg.define_asset_job(
         "ingest",
-        dg.AssetSelection.assets(*AUDIO),
+        AUDIO,
         description="Inventory and features of the genres whose objects changed.",
     ),
     dg.define_asset_job(
         "retrain",
-        dg.AssetSelection.assets(*MODELS, "triton_repo", "live_ensemble"),
+        MODELS | RELEASE,
         description="From the features at hand to a live ensemble.",
         hooks={END_MLFLOW_RUN},
     ),
     dg.define_asset_job(
         "release",
-        dg.AssetSelection.assets("triton_repo", "live_ensemble"),
+        RELEASE,
         description="From the registry's champion and fallback, as they are, to a live ensemble.",
     ),
     dg.define_asset_job(
         "promote",
-        dg.AssetSelection.assets("live_ensemble"),
+        LIVE,
         description="Switch the route of the live ensemble: champion or fallback. Fill in route and reason.",
         config=serving_assets.PROMOTE,
     ),

@@ -37,7 +37,8 @@ class Family:
     """One family. `version` changes with the search space or the fit: old studies are then not taken up again.
 
     `fit` is deterministic for a seed and uses one thread: trials are what runs in parallel. `while_searching` stands in
-    for values of the parameters inside the trials: fewer trees rank the same as many, in a quarter of the time.
+    for values of the parameters inside the trials: fewer trees rank the same as many, in a quarter of the time. `trials`
+    is how many a study has in all where no setting `trials_<name>` says so.
     """
 
     name: str
@@ -46,6 +47,7 @@ class Family:
     suggest: Callable[["Trial"], Params]
     fit: Callable[[Params, Part, int], Classifier]
     while_searching: Params = field(default_factory=dict)
+    trials: int = 20
 
 
 def sample_weights(params: Params, rows: Part) -> NDArray[np.float64] | None:

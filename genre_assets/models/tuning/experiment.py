@@ -51,8 +51,8 @@ def experiment_key(family: Family, training: TrainingSet, settings: Settings) ->
 
 
 def trials_of(family: Family, settings: Settings) -> int:
-    """The family's budget of trials."""
-    return int(getattr(settings, f"trials_{family.name}"))
+    """The family's budget of trials: by its setting if it has one, else its own."""
+    return int(getattr(settings, f"trials_{family.name}", family.trials))
 
 
 def obtain(

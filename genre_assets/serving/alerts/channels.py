@@ -1,14 +1,17 @@
-"""Ways to reach people: a plain JSON webhook, and every service that Apprise knows (e-mail, Slack, Teams, PagerDuty ...).
+"""Ways to reach people: a plain JSON webhook, a file, every service that Apprise knows (e-mail, Slack, PagerDuty ...).
 
 A channel sends one message or raises `TransientFailure`; `manager` decides what is sent when, and tries again.
 """
 
 import json
 import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
+from pathlib import Path
 from typing import Any, Protocol
 from urllib.error import URLError
+from urllib.parse import unquote, urlsplit
 from urllib.request import Request, urlopen
 
 from genre_assets.errors import BadInput, TransientFailure
@@ -65,6 +68,27 @@ class Webhook:
             raise TransientFailure(f"the webhook did not take the alert: {error}") from error
 
 
+class File:
+    """Appends the message as a line of JSON, for whoever reads files (a log shipper): `file:///var/log/alerts.jsonl`."""
+
+    def __init__(self, url: str, number: int = 1) -> None:
+        address = urlsplit(url)
+        if address.netloc or not address.path:
+            raise BadInput(
+                "GENRE_ALERT_URLS: a file needs its whole path, with three slashes: file:///var/log/alerts.jsonl"
+            )
+        self._path = Path(unquote(address.path))
+        self.name = f"file-{number}"
+
+    def send(self, message: Message) -> None:
+        """Append; a file that cannot be written is a failure."""
+        try:
+            with self._path.open("a") as file:
+                file.write(json.dumps(message.as_json()) + "\n")
+        except OSError as error:
+            raise TransientFailure(f"{self.name} did not take the alert: {error}") from error
+
+
 class Apprise:
     """One Apprise URL, such as `mailto://...` or `slack://...`."""
 
@@ -91,11 +115,14 @@ class Apprise:
                 raise TransientFailure(f"{self.name} did not take the alert")
 
 
+OWN: Mapping[str, Callable[[str, int], Channel]] = {"file": File}
+"""The channels of our own in `GENRE_ALERT_URLS`, by scheme; an address with any other scheme is Apprise's."""
+
+
 def from_settings(settings: Settings) -> list[Channel]:
     """Every channel that the settings name; none is fine: alerts are then kept and shown, not sent."""
-    channels: list[Channel] = [
-        Apprise(url, n) for n, url in enumerate(settings.alert_urls.get_secret_value().split(), 1)
-    ]
+    urls = settings.alert_urls.get_secret_value().split()
+    channels: list[Channel] = [OWN.get(url.partition("://")[0], Apprise)(url, n) for n, url in enumerate(urls, 1)]
     if webhook := settings.alert_webhook.get_secret_value():
         channels.append(Webhook(webhook))
     return channels

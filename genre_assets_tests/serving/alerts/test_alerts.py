@@ -1,53 +1,25 @@
-"""Alerts against a local HTTP receiver and a local SMTP server."""
+"""Alerts against a local HTTP receiver."""
 
-import socketserver
 import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
 from genre_assets import audit
 from genre_assets.audit import Move
 from genre_assets.database import Database
-from genre_assets.errors import BadInput, TransientFailure
-from genre_assets.serving.alerts import channels, listing, sources
-from genre_assets.serving.alerts.channels import Apprise, Message, Webhook
+from genre_assets.errors import TransientFailure
+from genre_assets.serving.alerts import listing, sources
+from genre_assets.serving.alerts.channels import Message, Webhook
 from genre_assets.serving.alerts.manager import ATTEMPTS, Alerts
 from genre_assets.serving.alerts.sources import CheckEvaluation
 from genre_assets.serving.drift.window_reports import Freshness
 from genre_assets.serving.drift.windows import Rules
-from genre_assets.settings import load_settings
 from genre_assets_tests.receiver import Receiver, receiving
 
 NOW = datetime(2026, 11, 1, 12, 0, tzinfo=UTC)
 HOUR = timedelta(hours=1)
-
-
-class Mailbox(socketserver.StreamRequestHandler):
-    """As much SMTP as a client needs to hand over a mail."""
-
-    mails: list[str]
-
-    def handle(self) -> None:
-        self.say("220 local")
-        while command := self.rfile.readline().decode().strip():
-            verb = command.split()[0].upper()
-            if verb == "DATA":
-                self.say("354 go on")
-                lines = []
-                while (line := self.rfile.readline().decode().rstrip("\r\n")) != ".":
-                    lines.append(line)
-                self.server.mails.append("\n".join(lines))  # type: ignore[attr-defined]
-            if verb == "QUIT":
-                self.say("221 bye")
-                return
-            self.say("250 fine")
-
-    def say(self, line: str) -> None:
-        self.wfile.write(f"{line}\r\n".encode())
 
 
 @pytest.fixture
@@ -188,45 +160,6 @@ def test_a_message_that_nobody_takes_is_given_up_and_shown_so(database: Database
     (shown,) = listing.from_database(database)
     assert "opened, webhook: GIVEN UP after 20 attempts: the webhook did not take the alert" in shown.notified[0]
     assert listing.in_short(database).startswith("1 alerts are open: the fallback serves; 1 messages were given up")
-
-
-def test_mail_goes_out_through_apprise() -> None:
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Mailbox)
-    server.mails = []  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
-    thread.start()
-    try:
-        port = server.server_address[1]
-        url = f"mailto://127.0.0.1:{port}?from=platform@example.org&to=team@example.org&mode=insecure&smtp=127.0.0.1"
-        Apprise(url).send(
-            Message("route", "opened", "error", "the fallback serves", "2 of 3 drifted", {"run": "http://r"})
-        )
-        (mail,) = server.mails  # type: ignore[attr-defined]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    assert "team@example.org" in mail
-    assert "the fallback serves" in mail
-
-
-def test_a_mail_server_that_is_away_is_a_failure_to_try_again() -> None:
-    with pytest.raises(TransientFailure, match="mailto-1"):
-        Apprise("mailto://127.0.0.1:9?from=a@example.org&to=b@example.org&mode=insecure&smtp=127.0.0.1").send(
-            Message("k", "opened", "error", "t", "b")
-        )
-
-
-def test_channels_come_from_the_settings_and_their_names_hold_no_secret(tmp_path: Any) -> None:
-    settings = load_settings(
-        tmp_path,
-        alert_urls=SecretStr("mailto://u:hush@example.org slack://hush-token/b/c"),
-        alert_webhook=SecretStr("http://127.0.0.1:1/hush"),
-    )
-    names = [channel.name for channel in channels.from_settings(settings)]
-    assert names == ["mailto-1", "slack-2", "webhook"]
-    with pytest.raises(BadInput, match="GENRE_ALERT_WEBHOOK"):
-        Webhook("ftp://example.org")
 
 
 def evaluation(number: int, passed: bool, *, warning: bool = False) -> CheckEvaluation:
