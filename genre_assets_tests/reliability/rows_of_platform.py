@@ -10,8 +10,8 @@ SERVICES = (
         (
             "stack/supervision/test_keeper.py::test_a_killed_service_is_restarted",
             "faults/test_killed_services.py::test_the_object_store_and_the_daemon_come_back_too",
-            "stack/supervision/test_lights.py::test_people_are_notified_without_any_other_service",
-            "stack/supervision/test_lights.py::test_a_service_that_is_restarted_again_and_again_is_told",
+            "stack/supervision/test_notifier.py::test_people_are_notified_without_any_other_service",
+            "stack/supervision/test_notifier.py::test_a_service_that_is_restarted_again_and_again_is_told",
         ),
     ),
     Row(
@@ -47,8 +47,8 @@ SERVICES = (
         "names Triton, and none the door",
         "Nothing",
         (
-            "stack/supervision/test_lights.py::test_one_alert_names_the_cause_and_what_is_away_for_it_has_none_of_its_own",
-            "triton/test_door.py::test_while_the_server_is_away_the_door_says_so_at_once_and_it_passes_again_when_it_is_back",
+            "stack/supervision/test_notifier.py::test_one_alert_names_the_cause_and_what_is_away_for_it_has_none_of_its_own",
+            "triton/test_door_away.py::test_while_the_server_is_away_the_door_says_so_at_once_and_it_passes_again_when_it_is_back",
         ),
     ),
     Row(

@@ -150,8 +150,8 @@ COMMANDS = (
         "It refuses, whoever listens on the ports",
         "`genre-assets up`, `GENRE_HOME` of the stack that you mean, or the addresses (`GENRE_DAGSTER_URL` ...) of services elsewhere",
         (
-            "cli/test_messages.py::test_a_command_acts_on_no_stack_but_its_own",
-            "cli/test_messages.py::test_a_port_that_a_stranger_took_from_a_service_that_is_away_is_not_this_stacks",
+            "cli/test_own_stack.py::test_a_command_acts_on_no_stack_but_its_own",
+            "cli/test_own_stack.py::test_a_port_that_a_stranger_took_from_a_service_that_is_away_is_not_this_stacks",
         ),
     ),
     Row(

@@ -13,7 +13,7 @@ from genre_assets.triton.control import TritonControl
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.rollout.test_live import server_process
 from genre_assets_tests.serving.toys import clip
-from genre_assets_tests.triton.test_door import SERVICE, nested, pb
+from genre_assets_tests.triton.door import SERVICE, nested, pb
 
 pytestmark = pytest.mark.stack
 

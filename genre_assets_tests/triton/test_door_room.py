@@ -17,8 +17,8 @@ from genre_assets.triton.door.grpc import GrpcDoor
 from genre_assets.triton.door.room import Room
 from genre_assets.triton.door.rules import CLASSIFICATION, Why, speaks_of_classes
 from genre_assets_tests.conftest import free_port, running
+from genre_assets_tests.triton.door import INFER, LARGEST_MB, LENGTH, SERVICE, Door, door_settings, pb, wants
 from genre_assets_tests.triton.inner import Inner
-from genre_assets_tests.triton.test_door import INFER, LARGEST_MB, LENGTH, SERVICE, Door, door_settings, pb, wants
 from genre_assets_tests.waiting import until
 
 MB = 2**20

@@ -18,7 +18,7 @@ from genre_assets_tests.faults.hostile.client import UNANSWERED, Honest, Hostili
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.rollout.test_live import server_process
 from genre_assets_tests.serving.toys import clip
-from genre_assets_tests.triton.test_door import process_of
+from genre_assets_tests.triton.door import process_of
 from genre_assets_tests.waiting import until
 
 REQUEST_SHARE = 5  # one of so many is a malformed request, the others are items
