@@ -4,6 +4,7 @@ import time
 from collections.abc import Sequence
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from genre_assets import pools
@@ -14,13 +15,6 @@ from genre_assets.errors import GenreError
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 INGESTING_JOBS = ("ingest", "build")
 
 
@@ -58,7 +52,7 @@ def _is_being_read(instance: dg.DagsterInstance) -> bool:
     return any(
         run.job_name in INGESTING_JOBS
         or (run.run_op_concurrency is not None and pools.AUDIO in (run.run_op_concurrency.all_pools or ()))
-        for run in instance.get_runs(dg.RunsFilter(statuses=UNFINISHED))
+        for run in instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import dagster as dg
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from genre_assets.database import Database
 from genre_assets.errors import GenreError
@@ -16,13 +17,6 @@ from genre_assets.store import ObjectStore
 
 JOB = "retrain"
 TRAINING_JOBS = ("retrain", "build")
-UNFINISHED = [
-    dg.DagsterRunStatus.QUEUED,
-    dg.DagsterRunStatus.NOT_STARTED,
-    dg.DagsterRunStatus.STARTING,
-    dg.DagsterRunStatus.STARTED,
-    dg.DagsterRunStatus.CANCELING,
-]
 
 
 @dg.sensor(
@@ -95,7 +89,9 @@ def _request(decision: Decision, now: float) -> dg.RunRequest:
 
 
 def _in_progress(instance: dg.DagsterInstance) -> bool:
-    return any(instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=UNFINISHED)) for job in TRAINING_JOBS)
+    return any(
+        instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES)) for job in TRAINING_JOBS
+    )
 
 
 SENSORS = [retraining_gate]
