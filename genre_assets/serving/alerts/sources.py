@@ -128,12 +128,12 @@ def tell_freshness(facts: Freshness, rules: Rules, now: datetime, alerts: Alerts
 
 def gauges(text: str) -> dict[str, float]:
     """What is told of Triton's metrics (Prometheus text), summed over their labels: the log's, and refused calls."""
+    from prometheus_client.parser import text_string_to_metric_families
+
     found: dict[str, float] = {}
-    for line in text.splitlines():
-        if line.startswith(("genre_log_", UNSEALED)):
-            name, _, value = line.rpartition(" ")
-            name = name.partition("{")[0]
-            found[name] = found.get(name, 0.0) + float(value)
+    for sample in (sample for family in text_string_to_metric_families(text) for sample in family.samples):
+        if sample.name.startswith(("genre_log_", UNSEALED)):
+            found[sample.name] = found.get(sample.name, 0.0) + sample.value
     return found
 
 

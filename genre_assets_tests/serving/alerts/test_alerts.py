@@ -262,8 +262,13 @@ def test_calls_of_inner_models_are_told_once_they_were_refused(alerts: Alerts) -
 
 
 def test_gauges_are_read_from_the_prometheus_text() -> None:
-    text = '# HELP x y\ngenre_log_backlog_bytes{model="post_processor",version="1"} 12.5\nnv_x 1\ngenre_log_dropped_rows 3\n'
-    assert sources.gauges(text) == {"genre_log_backlog_bytes": 12.5, "genre_log_dropped_rows": 3.0}
+    text = (
+        "# HELP x y\n# TYPE genre_log_backlog_bytes gauge\n"
+        'genre_log_backlog_bytes{model="post_processor",version="1"} 12.5\n'
+        'genre_log_backlog_bytes{model="a } in \\"it",version="1"} 2 1764400000000\n'
+        "nv_x 1\ngenre_log_dropped_rows 3\n"
+    )
+    assert sources.gauges(text) == {"genre_log_backlog_bytes": 14.5, "genre_log_dropped_rows": 3.0}
 
 
 def test_a_sensor_that_fails_twice_is_told_and_resolved_when_it_works(alerts: Alerts) -> None:
