@@ -1,6 +1,7 @@
 """Uploading a folder of music into the raw bucket: sub-folders are genres. Idempotent: what is there is not sent again."""
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,18 +31,21 @@ def upload_folder(
     *,
     store: ObjectStore,
     settings: Settings,
+    limit: int | None = None,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Uploaded:
     """Upload `folder/<genre>/**` (audio by its suffix; the content is judged later) to `<genre>/**`.
 
-    Raises `BadInput` if the folder is missing, has no genre's folder, or holds no audio.
+    A folder may write its genre in other ways (`Hip-Hop`, `hip_hop`): its files go to `hiphop/`. With `limit`, no more than
+    so many of each genre; the same ones each time, and those of a smaller limit are among those of a larger one.
+
+    Raises `BadInput` if the folder is missing, has no genre's folder, holds no audio, or two files would have one key.
     """
-    files, left_out = find_audio(folder)
+    files, left_out = find_audio(folder, limit)
     store.ensure_buckets(settings.raw_bucket)
     there = {item.key: item for item in store.list(settings.raw_bucket)}
     uploaded = 0
-    for done, path in enumerate(files, start=1):
-        key = path.relative_to(folder).as_posix()
+    for done, (key, path) in enumerate(files.items(), start=1):
         present = there.get(key)
         size = path.stat().st_size
         same = present is not None and present.size == size and _has_etag(path, present.etag)
@@ -52,33 +56,64 @@ def upload_folder(
     return Uploaded(uploaded, len(files) - uploaded, left_out)
 
 
-def find_audio(folder: Path) -> tuple[list[Path], dict[str, str]]:
-    """Audio files in the genres' folders, sorted; of the other files, by folder, how many and why they are left out.
+def find_audio(folder: Path, limit: int | None = None) -> tuple[dict[str, Path], dict[str, str]]:
+    """Audio files in the genres' folders by their keys, in order; of the others, by folder, how many and why left out.
 
     Raises `BadInput`; see above.
     """
     if not folder.is_dir():
         raise BadInput(f"there is no folder {folder}")
-    genres = [genre for genre in GENRES if (folder / genre).is_dir()]
-    if not genres:
+    if not any(_genre(inside.name) for inside in folder.iterdir() if inside.is_dir()):
         raise BadInput(f"{folder} has no folder named like a genre; expected some of: {', '.join(GENRES)}")
     everything = [path for path in sorted(folder.rglob("*")) if path.is_file() and not path.name.startswith(".")]
-    why = {path: _why_left_out(path.relative_to(folder), genres) for path in everything}
-    files = [path for path in everything if not why[path]]
-    if not files:
+    why = {path: _why_left_out(path.relative_to(folder)) for path in everything}
+    keys = _keys(folder, [path for path in everything if not why[path]])
+    if not keys:
         raise BadInput(f"no audio in the genres' folders of {folder}; it is known by: {', '.join(sorted(SUFFIXES))}")
+    taken = keys if limit is None else _first(keys, limit)
+    why |= {path: f"over the limit of {limit}" for key, path in keys.items() if key not in taken}
     counts = Counter((_top(path.relative_to(folder)), why[path]) for path in everything if why[path])
     left_out: dict[str, str] = {}
     for (name, reason), n in sorted(counts.items()):
         said = f"{n} {'file' if n == 1 else 'files'} {reason}"
         left_out[name] = f"{left_out[name]}; {said}" if name in left_out else said
-    return files, left_out
+    return taken, left_out
 
 
-def _why_left_out(path: Path, genres: Sequence[str]) -> str:
+def _genre(name: str) -> str | None:
+    """The genre that a folder's name means: case, spaces, `-` and `_` do not matter."""
+    return {_plain(genre): genre for genre in GENRES}.get(_plain(name))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]", "", name).casefold()
+
+
+def _keys(folder: Path, files: Sequence[Path]) -> dict[str, Path]:
+    """Each file by its key: its genre as the platform writes it, and the rest of its path."""
+    found: dict[str, Path] = {}
+    for path in files:
+        top, *rest = path.relative_to(folder).parts
+        key = "/".join((_genre(top) or top, *rest))
+        if key in found:
+            raise BadInput(f"{found[key]} and {path} would both be {key} in the bucket: rename one of them")
+        found[key] = path
+    return dict(sorted(found.items()))
+
+
+def _first(keys: Mapping[str, Path], limit: int) -> dict[str, Path]:
+    """No more than `limit` of each genre, chosen by a hash of the key: folders inside a genre are mixed."""
+    chosen: set[str] = set()
+    for genre in GENRES:
+        mine = [key for key in keys if key.startswith(f"{genre}/")]
+        chosen.update(sorted(mine, key=lambda key: hashlib.sha256(key.encode()).digest())[:limit])
+    return {key: path for key, path in keys.items() if key in chosen}
+
+
+def _why_left_out(path: Path) -> str:
     if len(path.parts) == 1:
         return "in no genre's folder"
-    if path.parts[0] not in genres:
+    if _genre(path.parts[0]) is None:
         return "in a folder that is not named like a genre"
     return "" if path.suffix.lower() in SUFFIXES else f"without the ending of an audio file ({path.suffix or 'none'})"
 

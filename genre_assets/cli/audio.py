@@ -11,7 +11,12 @@ from genre_assets.settings import load_settings
 from genre_assets.text import visible
 
 
-def ingest(folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders are genres.")]) -> None:
+def ingest(
+    folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders are genres.")],
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="At most so many files of each genre, the same ones each time.")
+    ] = None,
+) -> None:
     """Upload audio into the raw bucket: DIR/<genre>/<anything>.wav|mp3|mp4|m4a|flac|ogg.
 
     What is there already is not sent again. The sensor of the running stack then extracts the features.
@@ -21,7 +26,8 @@ def ingest(folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders
 
     settings = stack_settings("s3_endpoint_url")
     with progress_bar("uploading") as advance:
-        report = upload_folder(folder, store=ObjectStore(s3_client(settings)), settings=settings, progress=advance)
+        store = ObjectStore(s3_client(settings))
+        report = upload_folder(folder, store=store, settings=settings, limit=limit, progress=advance)
     for name, why in report.left_out.items():
         say(f"left out: {name}: {why}")
     typer.echo(f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}")

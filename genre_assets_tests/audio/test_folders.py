@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from genre_assets.audio.extract_paths import extract_paths
-from genre_assets.audio.ingest import upload_folder
+from genre_assets.audio.ingest import find_audio, upload_folder
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -39,6 +39,48 @@ def test_a_folder_is_uploaded_once(folder: Path, store: ObjectStore, settings: S
     again = upload_folder(folder, store=store, settings=settings)
     assert (again.uploaded, again.unchanged) == (0, 3)
     assert [o.key for o in store.list(settings.raw_bucket)] == ["pop/c.flac", "rock/a.wav", "rock/live/b.wav"]
+
+
+def test_a_genre_may_be_written_in_other_ways(folder: Path, store: ObjectStore, settings: Settings) -> None:
+    for name in ("Hip-Hop", "hip_hop", "HIP HOP"):
+        (folder / name).mkdir()
+        (folder / name / f"{name}.wav").write_bytes(sound_file(music(1, seed=4)))
+    (folder / "rock").rename(folder / "Rock")
+    done = upload_folder(folder, store=store, settings=settings)
+    assert [o.key for o in store.list(settings.raw_bucket)] == [
+        "hiphop/HIP HOP.wav",
+        "hiphop/Hip-Hop.wav",
+        "hiphop/hip_hop.wav",
+        "pop/c.flac",
+        "rock/a.wav",
+        "rock/live/b.wav",
+    ]
+    assert done.left_out["Rock/"] == "1 file without the ending of an audio file (.jpg)"
+    assert done.left_out["polka/"] == "1 file in a folder that is not named like a genre"
+
+
+def test_two_files_that_would_have_one_key_are_named_and_nothing_is_sent(
+    folder: Path, store: ObjectStore, settings: Settings
+) -> None:
+    (folder / "Pop").mkdir()
+    (folder / "Pop" / "c.flac").write_bytes(b"another")
+    with pytest.raises(BadInput, match=r"Pop/c.flac and .*pop/c.flac would both be pop/c.flac"):
+        upload_folder(folder, store=store, settings=settings)
+    assert list(store.list(settings.raw_bucket)) == []
+
+
+def test_a_limit_takes_the_same_files_of_each_genre_and_says_what_it_left(
+    folder: Path, store: ObjectStore, settings: Settings
+) -> None:
+    for number in range(20):
+        (folder / "rock" / f"{number}.wav").write_bytes(sound_file(music(0.1, seed=number)))
+    chosen = [set(find_audio(folder, limit)[0]) for limit in (1, 5, 5, 30)]
+    assert chosen[1] == chosen[2]
+    assert chosen[0] < chosen[1] < chosen[3] == set(find_audio(folder)[0])
+    assert [sum(key.startswith("rock/") for key in keys) for keys in chosen] == [1, 5, 5, 22]
+    done = upload_folder(folder, store=store, settings=settings, limit=5)
+    assert (done.uploaded, {o.key for o in store.list(settings.raw_bucket)}) == (6, chosen[1])
+    assert done.left_out["rock/"] == ("17 files over the limit of 5; 1 file without the ending of an audio file (.jpg)")
 
 
 def test_a_file_that_changed_is_sent_again_even_at_the_same_size(
