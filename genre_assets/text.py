@@ -23,8 +23,12 @@ def in_markdown(text: object, most: int = 200) -> str:
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;").replace("://", "&#58;//")
 
 
-def read_rows(data: bytes, name: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+def read_rows(
+    data: bytes, name: str, columns: Sequence[str], *, optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
     """(line, row) of a CSV file with at least these columns; a row holds these alone, an empty text for a short one.
+
+    And for an `optional` column that is not there.
 
     UTF-8, with or without a byte-order mark; commas, or semicolons as some spreadsheets write; any line ends.
     Raises `BadInput` that names the file, where it can the line, and what is wrong.
@@ -39,11 +43,12 @@ def read_rows(data: bytes, name: str, columns: Sequence[str]) -> Iterator[tuple[
         missing = [column for column in columns if column not in head]
         if missing:
             raise BadInput(f"{visible(name)}: the columns {', '.join(missing)} are missing in its first line")
-        places = {column: head.index(column) for column in columns}
+        there = [column for column in (*columns, *optional) if column in head]
+        places = {column: head.index(column) for column in there}
         for row in reader:
             if row:
                 fields = {column: row[place] if place < len(row) else "" for column, place in places.items()}
-                yield reader.line_num, fields
+                yield reader.line_num, dict.fromkeys(optional, "") | fields
     except csv.Error as error:
         raise BadInput(f"{visible(name)}, line {reader.line_num}: this is no CSV ({error})") from error
 

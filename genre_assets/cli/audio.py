@@ -19,6 +19,8 @@ def ingest(
 ) -> None:
     """Upload audio into the raw bucket: DIR/<genre>/<anything>.wav|mp3|mp4|m4a|flac|ogg.
 
+    A metadata.csv in the folder (file_name, label, group) counts before the sub-folders, a groups.csv (key, group) names groups.
+
     What is there already is not sent again. The sensor of the running stack then extracts the features.
     """
     from genre_assets.audio.ingest import upload_folder
@@ -30,6 +32,8 @@ def ingest(
         report = upload_folder(folder, store=store, settings=settings, limit=limit, progress=advance)
     for name, why in report.left_out.items():
         say(f"left out: {name}: {why}")
+    if report.groups:
+        typer.echo(f"{report.groups} groups new or changed, in s3://{settings.raw_bucket}/groups.csv")
     typer.echo(f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}")
 
 

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 
 from genre_assets.audio.extract_paths import extract_paths
-from genre_assets.audio.ingest import find_audio, upload_folder
+from genre_assets.audio.folder import find_audio
+from genre_assets.audio.ingest import upload_folder
 from genre_assets.errors import BadInput
+from genre_assets.models.data.stored import read_groups
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.sounds import music, sound_file
@@ -74,13 +76,56 @@ def test_a_limit_takes_the_same_files_of_each_genre_and_says_what_it_left(
 ) -> None:
     for number in range(20):
         (folder / "rock" / f"{number}.wav").write_bytes(sound_file(music(0.1, seed=number)))
-    chosen = [set(find_audio(folder, limit)[0]) for limit in (1, 5, 5, 30)]
+    chosen = [set(find_audio(folder, limit).files) for limit in (1, 5, 5, 30)]
     assert chosen[1] == chosen[2]
-    assert chosen[0] < chosen[1] < chosen[3] == set(find_audio(folder)[0])
+    assert chosen[0] < chosen[1] < chosen[3] == set(find_audio(folder).files)
     assert [sum(key.startswith("rock/") for key in keys) for keys in chosen] == [1, 5, 5, 22]
     done = upload_folder(folder, store=store, settings=settings, limit=5)
     assert (done.uploaded, {o.key for o in store.list(settings.raw_bucket)}) == (6, chosen[1])
     assert done.left_out["rock/"] == ("17 files over the limit of 5; 1 file without the ending of an audio file (.jpg)")
+
+
+def test_a_folder_may_say_labels_and_groups_itself(folder: Path, store: ObjectStore, settings: Settings) -> None:
+    (folder / "data").mkdir()
+    for name in ("x.wav", "y.wav", "z.wav"):
+        (folder / "data" / name).write_bytes(sound_file(music(0.5, seed=ord(name[0]))))
+    rows = ["data/x.wav,Jazz,Trio,", "./data/y.wav,hip-hop,,old", "data/z.wav,polka,,", "pop/c.flac,metal,Band,"]
+    (folder / "metadata.csv").write_text("\n".join(["file_name,label,group,comment", *rows]))
+    (folder / "groups.csv").write_text("key,group\nrock/a.wav,Band\nrock/live/b.wav,Band\nrock/gone.wav,Band\n")
+    done = upload_folder(folder, store=store, settings=settings)
+    assert [o.key for o in store.list(settings.raw_bucket)] == [
+        "groups.csv",
+        "hiphop/data/y.wav",
+        "jazz/data/x.wav",
+        "metal/pop/c.flac",
+        "rock/a.wav",
+        "rock/live/b.wav",
+    ]
+    assert done.left_out["data/"] == "1 file with the label polka, which is no genre"
+    assert (done.uploaded, done.groups) == (5, 4)
+    groups = {"jazz/data/x.wav": "Trio", "metal/pop/c.flac": "Band", "rock/a.wav": "Band", "rock/live/b.wav": "Band"}
+    assert read_groups(store, settings) == groups
+    (folder / "groups.csv").write_text('key;group\nrock/a.wav;"Another, Band"\n')
+    assert upload_folder(folder, store=store, settings=settings).groups == 1
+    assert read_groups(store, settings) == groups | {"rock/a.wav": "Another, Band"}
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("file_name,label\nrock/a.wav,rock\nno.wav,pop\n", "lists 1 files that are not in .*: no.wav"),
+        ("file_name,label\nrock/a.wav,rock\n../a.wav,pop\n", "lists 1 files that are not in"),
+        ("file_name,label\nrock/a.wav,rock\nrock/a.wav,pop\n", "line 3: rock/a.wav is there twice, with two labels"),
+        ("file_name,genre\nrock/a.wav,rock\n", "metadata.csv: the columns label are missing"),
+    ],
+)
+def test_metadata_that_is_wrong_is_named_and_nothing_is_sent(
+    folder: Path, store: ObjectStore, settings: Settings, written: str, said: str
+) -> None:
+    (folder / "metadata.csv").write_text(written)
+    with pytest.raises(BadInput, match=said):
+        upload_folder(folder, store=store, settings=settings)
+    assert list(store.list(settings.raw_bucket)) == []
 
 
 def test_a_file_that_changed_is_sent_again_even_at_the_same_size(
@@ -100,7 +145,7 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(BadInput, match="there is no folder"):
         upload_folder(tmp_path / "nowhere", store=store, settings=settings)
-    with pytest.raises(BadInput, match="named like a genre; expected some of: blues"):
+    with pytest.raises(BadInput, match="named like a genre, and no metadata[.]csv; expected some of: blues"):
         upload_folder(tmp_path, store=store, settings=settings)
     (tmp_path / "rock").mkdir()
     with pytest.raises(BadInput, match="no audio"):

@@ -51,6 +51,16 @@ def test_what_is_taken_and_what_is_left_out_is_said(
     assert keys == ["hiphop/a.wav", "hiphop/b.wav", "hiphop/live/c.wav", "hiphop/live/d.wav"]
 
 
+def test_groups_that_a_folder_names_are_said(
+    folder: Path, store: ObjectStore, s3_settings: Settings, tmp_path: Path
+) -> None:
+    (folder / "metadata.csv").write_text("file_name,label,group\nHip-Hop/a.wav,hiphop,Crew\npolka/e.wav,disco,Crew\n")
+    done = ingest(s3_settings, tmp_path, str(folder))
+    assert "2 groups new or changed, in s3://genre-raw/groups.csv" in done.stdout
+    assert "5 uploaded" in done.stdout
+    assert store.exists(s3_settings.raw_bucket, "disco/polka/e.wav")
+
+
 def test_a_limit_of_nothing_is_a_usage_error(s3_settings: Settings, folder: Path, tmp_path: Path) -> None:
     done = ingest(s3_settings, tmp_path, str(folder), "--limit", "0")
     assert done.returncode == 2
