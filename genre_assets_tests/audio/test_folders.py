@@ -145,7 +145,7 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_do(
 ) -> None:
     with pytest.raises(BadInput, match="there is no folder"):
         upload_folder(tmp_path / "nowhere", store=store, settings=settings)
-    with pytest.raises(BadInput, match="named like a genre, and no metadata[.]csv; expected some of: blues"):
+    with pytest.raises(BadInput, match=r"named like a genre, and no metadata\.csv; expected some of: blues"):
         upload_folder(tmp_path, store=store, settings=settings)
     (tmp_path / "rock").mkdir()
     with pytest.raises(BadInput, match="no audio"):
