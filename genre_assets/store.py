@@ -133,6 +133,11 @@ class ObjectStore:
         with _translated(f"s3://{bucket}/{key}"):
             self.client.delete_object(Bucket=bucket, Key=key)
 
+    def copy(self, bucket: str, key: str, to_bucket: str, to_key: str) -> None:
+        """Let the server copy an object, in parts when it is large."""
+        with _translated(f"s3://{bucket}/{key}"):
+            self.client.copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
+
     def upload_file(self, bucket: str, key: str, path: Path) -> None:
         """Upload a local file, in parts when it is large."""
         with _translated(f"s3://{bucket}/{key}"):

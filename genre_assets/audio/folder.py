@@ -1,6 +1,6 @@
-"""What of a folder is audio, of which genre, and under which key: by its sub-folders, or by what it says itself.
+"""What of a source is audio, of which genre, and under which key: by its folders, or by what it says itself.
 
-A folder may say it in `metadata.csv`, as Hugging Face's audio folders do (columns file_name, label and, if known, group),
+It may say it in `metadata.csv`, as Hugging Face's audio folders do (columns file_name, label and, if known, group),
 and name groups of files (an artist, an album) in `groups.csv` (columns key, group).
 """
 
@@ -9,9 +9,10 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from genre_assets import text
+from genre_assets.audio.sources import Source
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
 
@@ -25,9 +26,9 @@ NAMED = 5  # files that a message names
 
 @dataclass(frozen=True)
 class Found:
-    """Files by their keys, in order; groups by key, where known; of the rest, by folder, how many and why left out."""
+    """Names of files by their keys, in order; groups by key, where known; of the rest, by folder, how many and why left out."""
 
-    files: Mapping[str, Path]
+    files: Mapping[str, PurePosixPath]
     groups: Mapping[str, str]
     left_out: Mapping[str, str]
 
@@ -40,68 +41,65 @@ class _Said:
     groups: Mapping[str, str]
 
 
-def find_audio(folder: Path, limit: int | None = None) -> Found:
-    """Audio of the genres in `folder`, at most `limit` files of each.
+def find_audio(source: Source, limit: int | None = None) -> Found:
+    """Audio of the genres in `source`, at most `limit` files of each.
 
-    What `metadata.csv` says of a file counts before the folder that it lies in. Raises `BadInput` if the folder is missing,
+    What `metadata.csv` says of a file counts before the folder that it lies in. Raises `BadInput` if the source is missing,
     names no genre, holds no audio, lists files that are not there, or two files would have one key.
     """
-    if not folder.is_dir():
-        raise BadInput(f"there is no folder {folder}")
-    said = _metadata(folder)
-    if not said.labels and not any(_genre(inside.name) for inside in folder.iterdir() if inside.is_dir()):
+    everything = source.names()
+    names = [name for name in everything if str(name) not in {METADATA, GROUPS}]
+    said = _metadata(source) if PurePosixPath(METADATA) in everything else _Said({}, {})
+    if not said.labels and not any(_genre(name.parts[0]) for name in names if len(name.parts) > 1):
         raise BadInput(
-            f"{folder} has no folder named like a genre, and no {METADATA}; expected some of: {', '.join(GENRES)}"
+            f"{source.title} has no audio in a folder named like a genre, and no {METADATA}; "
+            f"expected some of: {', '.join(GENRES)}"
         )
-    names = [
-        path.relative_to(folder)
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and path not in {folder / METADATA, folder / GROUPS}
-    ]
-    _check_all_there(folder, said, names)
+    _check_all_there(source, said, names)
     why = {name: _why_left_out(name, said.labels) for name in names}
     keys = _keys([name for name in names if not why[name]], said.labels)
     if not keys:
-        raise BadInput(f"no audio in the genres' folders of {folder}; it is known by: {', '.join(sorted(SUFFIXES))}")
+        raise BadInput(
+            f"no audio in the genres' folders of {source.title}; it is known by: {', '.join(sorted(SUFFIXES))}"
+        )
     taken = keys if limit is None else _first(keys, limit)
     why |= {name: f"over the limit of {limit}" for key, name in keys.items() if key not in taken}
     return Found(
-        files={key: folder / name for key, name in taken.items()},
-        groups=_groups(folder, said, taken),
+        files=taken,
+        groups=_groups(source, said, taken, listed=PurePosixPath(GROUPS) in everything),
         left_out=_counted({name: reason for name, reason in why.items() if reason}),
     )
 
 
-def _metadata(folder: Path) -> _Said:
-    path = folder / METADATA
-    if not path.is_file():
-        return _Said({}, {})
+def _metadata(source: Source) -> _Said:
+    title = f"{source.title}/{METADATA}"
     labels: dict[str, str] = {}
     groups: dict[str, str] = {}
-    for line, row in text.read_rows(path.read_bytes(), str(path), ("file_name", "label"), optional=("group",)):
+    rows = text.read_rows(source.read(PurePosixPath(METADATA)), title, ("file_name", "label"), optional=("group",))
+    for line, row in rows:
         name = str(PurePosixPath(row["file_name"]))
         if labels.setdefault(name, row["label"]) != row["label"]:
-            raise BadInput(f"{path}, line {line}: {text.visible(name)} is there twice, with two labels")
+            raise BadInput(f"{title}, line {line}: {text.visible(name)} is there twice, with two labels")
         if row["group"]:
             groups[name] = row["group"]
     return _Said(labels, groups)
 
 
-def _check_all_there(folder: Path, said: _Said, names: Iterable[Path]) -> None:
-    away = sorted(set(said.labels) - {name.as_posix() for name in names})
+def _check_all_there(source: Source, said: _Said, names: Iterable[PurePosixPath]) -> None:
+    away = sorted(set(said.labels) - {str(name) for name in names})
     if away:
         shown = ", ".join(text.visible(name) for name in away[:NAMED])
         more = " ..." if len(away) > NAMED else ""
-        raise BadInput(f"{folder / METADATA} lists {len(away)} files that are not in {folder}: {shown}{more}")
+        raise BadInput(f"{source.title}/{METADATA} lists {len(away)} files that are not there: {shown}{more}")
 
 
-def _groups(folder: Path, said: _Said, taken: Mapping[str, Path]) -> dict[str, str]:
-    """By key. A `groups.csv` may name files by their path in the folder, or by the key that they have in the bucket."""
-    key_of = {name.as_posix(): key for key, name in taken.items()}
+def _groups(source: Source, said: _Said, taken: Mapping[str, PurePosixPath], *, listed: bool) -> dict[str, str]:
+    """By key. `groups.csv` may name files by their path in the source, or by the key that they have in the bucket."""
+    key_of = {str(name): key for key, name in taken.items()}
     found = {key_of[name]: group for name, group in said.groups.items() if name in key_of}
-    path = folder / GROUPS
-    if path.is_file():
-        for _, row in text.read_rows(path.read_bytes(), str(path), ("key", "group")):
+    if listed:
+        data = source.read(PurePosixPath(GROUPS))
+        for _, row in text.read_rows(data, f"{source.title}/{GROUPS}", ("key", "group")):
             key = key_of.get(row["key"], row["key"])
             if row["group"] and key in taken:
                 found[key] = row["group"]
@@ -117,8 +115,8 @@ def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold()
 
 
-def _why_left_out(name: Path, labels: Mapping[str, str]) -> str:
-    label = labels.get(name.as_posix())
+def _why_left_out(name: PurePosixPath, labels: Mapping[str, str]) -> str:
+    label = labels.get(str(name))
     if label is not None:
         if _genre(label) is None:
             return f"with the label {text.visible(label)}, which is no genre"
@@ -129,11 +127,11 @@ def _why_left_out(name: Path, labels: Mapping[str, str]) -> str:
     return "" if name.suffix.lower() in SUFFIXES else f"without the ending of an audio file ({name.suffix or 'none'})"
 
 
-def _keys(names: list[Path], labels: Mapping[str, str]) -> dict[str, Path]:
+def _keys(names: Iterable[PurePosixPath], labels: Mapping[str, str]) -> dict[str, PurePosixPath]:
     """Each name by its key: its genre as the platform writes it, and the path below the genre's folder."""
-    found: dict[str, Path] = {}
+    found: dict[str, PurePosixPath] = {}
     for name in names:
-        genre = _genre(labels.get(name.as_posix(), name.parts[0]))
+        genre = _genre(labels.get(str(name), name.parts[0]))
         inside = len(name.parts) > 1 and _genre(name.parts[0]) == genre
         key = f"{genre}/{PurePosixPath(*name.parts[inside:])}"
         if key in found:
@@ -142,7 +140,7 @@ def _keys(names: list[Path], labels: Mapping[str, str]) -> dict[str, Path]:
     return dict(sorted(found.items()))
 
 
-def _first(keys: Mapping[str, Path], limit: int) -> dict[str, Path]:
+def _first(keys: Mapping[str, PurePosixPath], limit: int) -> dict[str, PurePosixPath]:
     """No more than `limit` of each genre, chosen by a hash of the key: folders inside a genre are mixed."""
     chosen: set[str] = set()
     for genre in GENRES:
@@ -151,7 +149,7 @@ def _first(keys: Mapping[str, Path], limit: int) -> dict[str, Path]:
     return {key: name for key, name in keys.items() if key in chosen}
 
 
-def _counted(why: Mapping[Path, str]) -> dict[str, str]:
+def _counted(why: Mapping[PurePosixPath, str]) -> dict[str, str]:
     counts = Counter((_top(name), reason) for name, reason in why.items())
     left_out: dict[str, str] = {}
     for (top, reason), n in sorted(counts.items()):
@@ -160,5 +158,5 @@ def _counted(why: Mapping[Path, str]) -> dict[str, str]:
     return left_out
 
 
-def _top(name: Path) -> str:
+def _top(name: PurePosixPath) -> str:
     return f"{name.parts[0]}/" if len(name.parts) > 1 else name.name

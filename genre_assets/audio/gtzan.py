@@ -1,6 +1,6 @@
 """Fetching GTZAN through mirdata, for whoever wants the public data set: known faults left out.
 
-Needs internet and the extra `gtzan`. What comes of it is a folder of `genre/file.wav` that `ingest.upload_folder` takes.
+Needs internet and the extra `gtzan`. What comes of it is a folder of `genre/file.wav` that `genre-assets ingest` takes.
 """
 
 from collections.abc import Mapping

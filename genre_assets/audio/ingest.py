@@ -1,14 +1,13 @@
-"""Uploading a folder of music into the raw bucket. Idempotent: what is there is not sent again."""
+"""Putting audio into the raw bucket. Idempotent: what is there is not sent again."""
 
 import csv
-import hashlib
 import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from genre_assets import keys, text
 from genre_assets.audio.folder import find_audio
+from genre_assets.audio.sources import Source
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -23,33 +22,31 @@ class Uploaded:
     left_out: Mapping[str, str]
 
 
-def upload_folder(
-    folder: Path,
+def ingest(
+    source: Source,
     *,
     store: ObjectStore,
     settings: Settings,
     limit: int | None = None,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Uploaded:
-    """Upload `folder/<genre>/**` (audio by its suffix; the content is judged later) to `<genre>/**`.
+    """Put `<source>/<genre>/**` (audio by its suffix; the content is judged later) to `<genre>/**` in the raw bucket.
 
     A folder may write its genre in other ways (`Hip-Hop`, `hip_hop`): its files go to `hiphop/`. With `limit`, no more than
     so many of each genre; the same ones each time, and those of a smaller limit are among those of a larger one. What the
-    folder says itself (`audio.folder`) counts first; its groups are added to those of the bucket, before the audio is there.
+    source says itself (`audio.folder`) counts first; its groups are added to those of the bucket, before the audio is there.
 
     Raises `BadInput`; see `find_audio`.
     """
-    found = find_audio(folder, limit)
-    store.ensure_buckets(settings.raw_bucket)
+    found = find_audio(source, limit)
+    bucket = settings.raw_bucket
+    store.ensure_buckets(bucket)
     groups = _add_groups(store, settings, found.groups)
-    there = {item.key: item for item in store.list(settings.raw_bucket)}
+    there = {item.key: item for item in store.list(bucket)}
     uploaded = 0
-    for done, (key, path) in enumerate(found.files.items(), start=1):
-        present = there.get(key)
-        size = path.stat().st_size
-        same = present is not None and present.size == size and _has_etag(path, present.etag)
-        if not same and not (present is not None and present.size == size and _same_bytes(store, settings, key, path)):
-            store.upload_file(settings.raw_bucket, key, path)
+    for done, (key, name) in enumerate(found.files.items(), start=1):
+        if key not in there or not source.is_same(name, there[key], store, bucket):
+            source.send(name, store, bucket, key)
             uploaded += 1
         progress(done, len(found.files))
     return Uploaded(uploaded, len(found.files) - uploaded, groups, found.left_out)
@@ -70,15 +67,3 @@ def _add_groups(store: ObjectStore, settings: Settings, more: Mapping[str, str])
         csv.writer(page, lineterminator="\n").writerows([("key", "group"), *sorted((before | dict(more)).items())])
         store.put_bytes(settings.raw_bucket, keys.GROUPS, page.getvalue().encode(), "text/csv")
     return len(changed)
-
-
-def _has_etag(path: Path, etag: str) -> bool:
-    """Whether the ETag is the MD5 of the file, as it is for objects sent in one part to most S3 servers."""
-    if len(etag) != 32:
-        return False
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() == etag
-
-
-def _same_bytes(store: ObjectStore, settings: Settings, key: str, path: Path) -> bool:
-    return store.get_bytes(settings.raw_bucket, key) == path.read_bytes()

@@ -12,24 +12,28 @@ from genre_assets.text import visible
 
 
 def ingest(
-    folder: Annotated[Path, typer.Argument(help="Folder whose sub-folders are genres.")],
+    place: Annotated[
+        str, typer.Argument(metavar="DIR", help="Folder whose sub-folders are genres, or s3://bucket/prefix.")
+    ],
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many files of each genre, the same ones each time.")
     ] = None,
 ) -> None:
     """Upload audio into the raw bucket: DIR/<genre>/<anything>.wav|mp3|mp4|m4a|flac|ogg.
 
-    A metadata.csv in the folder (file_name, label, group) counts before the sub-folders, a groups.csv (key, group) names groups.
+    A metadata.csv in it (file_name, label, group) counts before the sub-folders, a groups.csv (key, group) names groups.
 
     What is there already is not sent again. The sensor of the running stack then extracts the features.
     """
-    from genre_assets.audio.ingest import upload_folder
+    from genre_assets.audio import ingest as ingesting
+    from genre_assets.audio.sources import source_of
     from genre_assets.store import ObjectStore, s3_client
 
     settings = stack_settings("s3_endpoint_url")
     with progress_bar("uploading") as advance:
         store = ObjectStore(s3_client(settings))
-        report = upload_folder(folder, store=store, settings=settings, limit=limit, progress=advance)
+        source = source_of(place, store, settings)
+        report = ingesting.ingest(source, store=store, settings=settings, limit=limit, progress=advance)
     for name, why in report.left_out.items():
         say(f"left out: {name}: {why}")
     if report.groups:

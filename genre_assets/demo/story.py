@@ -105,14 +105,15 @@ def _audio(settings: Settings, audio: Path | None, narrator: Narrator, told: Tol
 
 
 def _ingest(settings: Settings, folder: Path, narrator: Narrator, told: Told) -> None:
-    from genre_assets.audio.ingest import upload_folder
+    from genre_assets.audio.ingest import ingest
+    from genre_assets.audio.sources import Folder
 
     narrator.chapter("3. Ingest into S3")
     store = ObjectStore(s3_client(settings))
     with Progress(console=narrator.console, transient=True) as bar:
         task = bar.add_task("uploading", total=None)
-        report = upload_folder(
-            folder,
+        report = ingest(
+            Folder(folder),
             store=store,
             settings=settings,
             progress=lambda done, total: bar.update(task, completed=done, total=total),

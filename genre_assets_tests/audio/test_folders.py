@@ -7,7 +7,8 @@ import pytest
 
 from genre_assets.audio.extract_paths import extract_paths
 from genre_assets.audio.folder import find_audio
-from genre_assets.audio.ingest import upload_folder
+from genre_assets.audio.ingest import ingest
+from genre_assets.audio.sources import Folder, Prefix, source_of
 from genre_assets.errors import BadInput
 from genre_assets.models.data.stored import read_groups
 from genre_assets.settings import Settings
@@ -30,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_folder_is_uploaded_once(folder: Path, store: ObjectStore, settings: Settings) -> None:
     seen: list[tuple[int, int]] = []
-    first = upload_folder(folder, store=store, settings=settings, progress=lambda *step: seen.append(step))
+    first = ingest(Folder(folder), store=store, settings=settings, progress=lambda *step: seen.append(step))
     assert (first.uploaded, first.unchanged) == (3, 0)
     assert first.left_out == {
         "list.txt": "1 file in no genre's folder",
@@ -38,7 +39,7 @@ def test_a_folder_is_uploaded_once(folder: Path, store: ObjectStore, settings: S
         "rock/": "1 file without the ending of an audio file (.jpg)",
     }
     assert seen == [(1, 3), (2, 3), (3, 3)]
-    again = upload_folder(folder, store=store, settings=settings)
+    again = ingest(Folder(folder), store=store, settings=settings)
     assert (again.uploaded, again.unchanged) == (0, 3)
     assert [o.key for o in store.list(settings.raw_bucket)] == ["pop/c.flac", "rock/a.wav", "rock/live/b.wav"]
 
@@ -48,7 +49,7 @@ def test_a_genre_may_be_written_in_other_ways(folder: Path, store: ObjectStore, 
         (folder / name).mkdir()
         (folder / name / f"{name}.wav").write_bytes(sound_file(music(1, seed=4)))
     (folder / "rock").rename(folder / "Rock")
-    done = upload_folder(folder, store=store, settings=settings)
+    done = ingest(Folder(folder), store=store, settings=settings)
     assert [o.key for o in store.list(settings.raw_bucket)] == [
         "hiphop/HIP HOP.wav",
         "hiphop/Hip-Hop.wav",
@@ -67,7 +68,7 @@ def test_two_files_that_would_have_one_key_are_named_and_nothing_is_sent(
     (folder / "Pop").mkdir()
     (folder / "Pop" / "c.flac").write_bytes(b"another")
     with pytest.raises(BadInput, match=r"Pop/c.flac and .*pop/c.flac would both be pop/c.flac"):
-        upload_folder(folder, store=store, settings=settings)
+        ingest(Folder(folder), store=store, settings=settings)
     assert list(store.list(settings.raw_bucket)) == []
 
 
@@ -76,11 +77,11 @@ def test_a_limit_takes_the_same_files_of_each_genre_and_says_what_it_left(
 ) -> None:
     for number in range(20):
         (folder / "rock" / f"{number}.wav").write_bytes(sound_file(music(0.1, seed=number)))
-    chosen = [set(find_audio(folder, limit).files) for limit in (1, 5, 5, 30)]
+    chosen = [set(find_audio(Folder(folder), limit).files) for limit in (1, 5, 5, 30)]
     assert chosen[1] == chosen[2]
-    assert chosen[0] < chosen[1] < chosen[3] == set(find_audio(folder).files)
+    assert chosen[0] < chosen[1] < chosen[3] == set(find_audio(Folder(folder)).files)
     assert [sum(key.startswith("rock/") for key in keys) for keys in chosen] == [1, 5, 5, 22]
-    done = upload_folder(folder, store=store, settings=settings, limit=5)
+    done = ingest(Folder(folder), store=store, settings=settings, limit=5)
     assert (done.uploaded, {o.key for o in store.list(settings.raw_bucket)}) == (6, chosen[1])
     assert done.left_out["rock/"] == ("17 files over the limit of 5; 1 file without the ending of an audio file (.jpg)")
 
@@ -92,7 +93,7 @@ def test_a_folder_may_say_labels_and_groups_itself(folder: Path, store: ObjectSt
     rows = ["data/x.wav,Jazz,Trio,", "./data/y.wav,hip-hop,,old", "data/z.wav,polka,,", "pop/c.flac,metal,Band,"]
     (folder / "metadata.csv").write_text("\n".join(["file_name,label,group,comment", *rows]))
     (folder / "groups.csv").write_text("key,group\nrock/a.wav,Band\nrock/live/b.wav,Band\nrock/gone.wav,Band\n")
-    done = upload_folder(folder, store=store, settings=settings)
+    done = ingest(Folder(folder), store=store, settings=settings)
     assert [o.key for o in store.list(settings.raw_bucket)] == [
         "groups.csv",
         "hiphop/data/y.wav",
@@ -106,15 +107,61 @@ def test_a_folder_may_say_labels_and_groups_itself(folder: Path, store: ObjectSt
     groups = {"jazz/data/x.wav": "Trio", "metal/pop/c.flac": "Band", "rock/a.wav": "Band", "rock/live/b.wav": "Band"}
     assert read_groups(store, settings) == groups
     (folder / "groups.csv").write_text('key;group\nrock/a.wav;"Another, Band"\n')
-    assert upload_folder(folder, store=store, settings=settings).groups == 1
+    assert ingest(Folder(folder), store=store, settings=settings).groups == 1
     assert read_groups(store, settings) == groups | {"rock/a.wav": "Another, Band"}
+
+
+@pytest.fixture
+def elsewhere(folder: Path, store: ObjectStore, settings: Settings) -> Prefix:
+    """The folder's files below a prefix of another bucket."""
+    bucket = f"{settings.raw_bucket}-elsewhere"
+    store.ensure_buckets(bucket)
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            store.upload_file(bucket, f"old/music/{path.relative_to(folder).as_posix()}", path)
+    store.put_bytes(bucket, "old/musicians.txt", b"not below it")
+    return Prefix(store, bucket, "old/music")
+
+
+def test_a_prefix_of_another_bucket_is_taken_as_a_folder_is(
+    folder: Path, elsewhere: Prefix, store: ObjectStore, settings: Settings
+) -> None:
+    (folder / "metadata.csv").write_text("file_name,label,group\npolka/d.wav,disco,Band\n")
+    store.put_bytes(elsewhere.bucket, "old/music/metadata.csv", (folder / "metadata.csv").read_bytes())
+    assert find_audio(elsewhere) == find_audio(Folder(folder))
+    source = source_of(f"s3://{elsewhere.bucket}/old/music/", store, settings)
+    first = ingest(source, store=store, settings=settings)
+    assert (first.uploaded, first.groups) == (4, 1)
+    assert store.get_bytes(settings.raw_bucket, "rock/a.wav") == (folder / "rock" / "a.wav").read_bytes()
+    for again in (Prefix(store, elsewhere.bucket, "old/music"), Folder(folder)):
+        assert ingest(again, store=store, settings=settings).unchanged == 4
+    store.put_bytes(elsewhere.bucket, "old/music/rock/a.wav", b"another")
+    changed = ingest(Prefix(store, elsewhere.bucket, "old/music"), store=store, settings=settings)
+    assert (changed.uploaded, store.get_bytes(settings.raw_bucket, "rock/a.wav")) == (1, b"another")
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("s3://", "not an S3 address"),
+        ("s3://no-such-bucket/music", "there is no bucket no-such-bucket"),
+        ("s3://{elsewhere}/new", "nothing is below s3://"),
+        ("s3://{raw}/old", "is in the raw bucket already"),
+    ],
+)
+def test_an_address_that_cannot_be_taken_from_is_refused(
+    elsewhere: Prefix, store: ObjectStore, settings: Settings, place: str, said: str
+) -> None:
+    written = place.format(elsewhere=elsewhere.bucket, raw=settings.raw_bucket)
+    with pytest.raises(BadInput, match=said):
+        ingest(source_of(written, store, settings), store=store, settings=settings)
 
 
 @pytest.mark.parametrize(
     ("written", "said"),
     [
-        ("file_name,label\nrock/a.wav,rock\nno.wav,pop\n", "lists 1 files that are not in .*: no.wav"),
-        ("file_name,label\nrock/a.wav,rock\n../a.wav,pop\n", "lists 1 files that are not in"),
+        ("file_name,label\nrock/a.wav,rock\nno.wav,pop\n", "lists 1 files that are not there: no.wav"),
+        ("file_name,label\nrock/a.wav,rock\n../a.wav,pop\n", "lists 1 files that are not there"),
         ("file_name,label\nrock/a.wav,rock\nrock/a.wav,pop\n", "line 3: rock/a.wav is there twice, with two labels"),
         ("file_name,genre\nrock/a.wav,rock\n", "metadata.csv: the columns label are missing"),
     ],
@@ -124,19 +171,19 @@ def test_metadata_that_is_wrong_is_named_and_nothing_is_sent(
 ) -> None:
     (folder / "metadata.csv").write_text(written)
     with pytest.raises(BadInput, match=said):
-        upload_folder(folder, store=store, settings=settings)
+        ingest(Folder(folder), store=store, settings=settings)
     assert list(store.list(settings.raw_bucket)) == []
 
 
 def test_a_file_that_changed_is_sent_again_even_at_the_same_size(
     folder: Path, store: ObjectStore, settings: Settings
 ) -> None:
-    upload_folder(folder, store=store, settings=settings)
+    ingest(Folder(folder), store=store, settings=settings)
     path = folder / "rock" / "a.wav"
     changed = bytearray(path.read_bytes())
     changed[-10] ^= 1
     path.write_bytes(changed)
-    assert upload_folder(folder, store=store, settings=settings).uploaded == 1
+    assert ingest(Folder(folder), store=store, settings=settings).uploaded == 1
     assert store.get_bytes(settings.raw_bucket, "rock/a.wav") == bytes(changed)
 
 
@@ -144,12 +191,12 @@ def test_a_folder_that_cannot_be_used_is_refused_with_what_to_do(
     tmp_path: Path, store: ObjectStore, settings: Settings
 ) -> None:
     with pytest.raises(BadInput, match="there is no folder"):
-        upload_folder(tmp_path / "nowhere", store=store, settings=settings)
+        ingest(Folder(tmp_path / "nowhere"), store=store, settings=settings)
     with pytest.raises(BadInput, match=r"named like a genre, and no metadata\.csv; expected some of: blues"):
-        upload_folder(tmp_path, store=store, settings=settings)
+        ingest(Folder(tmp_path), store=store, settings=settings)
     (tmp_path / "rock").mkdir()
     with pytest.raises(BadInput, match="no audio"):
-        upload_folder(tmp_path, store=store, settings=settings)
+        ingest(Folder(tmp_path), store=store, settings=settings)
 
 
 @pytest.mark.parametrize("few", [4, 0], ids=["here", "in processes"])

@@ -61,6 +61,19 @@ def test_groups_that_a_folder_names_are_said(
     assert store.exists(s3_settings.raw_bucket, "disco/polka/e.wav")
 
 
+def test_a_prefix_of_another_bucket_is_copied(
+    folder: Path, store: ObjectStore, s3_settings: Settings, tmp_path: Path
+) -> None:
+    store.ensure_buckets("elsewhere")
+    store.upload_file("elsewhere", "old/Hip-Hop/a.wav", folder / "Hip-Hop" / "a.wav")
+    done = ingest(s3_settings, tmp_path, "s3://elsewhere/old")
+    assert "1 uploaded, 0 unchanged" in done.stdout, done.stderr
+    assert store.exists(s3_settings.raw_bucket, "hiphop/a.wav")
+    refused = ingest(s3_settings, tmp_path, "s3://elsewhere/new")
+    assert refused.returncode == 1
+    assert "nothing is below s3://elsewhere/new" in refused.stderr
+
+
 def test_a_limit_of_nothing_is_a_usage_error(s3_settings: Settings, folder: Path, tmp_path: Path) -> None:
     done = ingest(s3_settings, tmp_path, str(folder), "--limit", "0")
     assert done.returncode == 2
