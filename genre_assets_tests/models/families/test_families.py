@@ -75,7 +75,7 @@ def test_the_defaults_lie_in_the_search_space(family: Family) -> None:
 
 
 @every_family
-@pytest.mark.parametrize("genres", [GENRES[:2], GENRES[1:4]])
+@pytest.mark.parametrize("genres", [("jazz", "rock"), ("blues", "hiphop", "metal")])
 def test_genres_that_training_never_saw_get_nearly_nothing(family: Family, genres: tuple[str, ...]) -> None:
     train, held = parts(8, genres=genres)
     model = family.fit(family.defaults, train, 1)
