@@ -26,9 +26,16 @@ pytest_plugins = ["genre_assets_tests.serving.live_stack"]
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of the whole stack come last: once it runs, it takes a good part of a core from all others."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests of the whole stack come last: once it runs, it takes a good part of a core from all others.
+
+    In CI, whose time is bounded on machines that may be slow, the long ones are left out; pytest says how many.
+    """
     items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
+    if os.environ.get("CI"):
+        left_out = [item for item in items if item.get_closest_marker("long")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -25,6 +25,7 @@ __all__ = ["ask"]  # a fixture
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 HEALED_SECONDS = 60.0
 SERVICES = ["s3", "postgres", "mlflow", "triton", "triton-door", "dagster-code", "dagster", "dagster-daemon"]
+IN_CI = {"postgres", "triton", "dagster-daemon"}
 
 
 def leader(stack: Stack, service: str) -> psutil.Process:
@@ -76,7 +77,7 @@ def _well_before(stack: Stack) -> None:
     until(lambda: all_healthy(stack), "every light is healthy", 120)
 
 
-@pytest.mark.parametrize("service", SERVICES)
+@pytest.mark.parametrize("service", [s if s in IN_CI else pytest.param(s, marks=pytest.mark.long) for s in SERVICES])
 def test_a_service_that_hangs_is_restarted(stack: Stack, service: str) -> None:
     process = leader(stack, service)
     process.suspend()
@@ -114,7 +115,7 @@ def has_ended(child: psutil.Process) -> bool:
 
 
 @pytest.mark.parametrize("model", PYTHON_MODELS)
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)])
 def test_tritons_python_processes_are_revived_after_a_restart_of_triton(
     stack: Stack, ask: Callable[[str], str], model: str, number: signal.Signals
 ) -> None:

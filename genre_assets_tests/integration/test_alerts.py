@@ -58,6 +58,7 @@ def second_daemon(stack: Stack) -> Iterator[None]:
         process.wait(30)
 
 
+@pytest.mark.long
 @pytest.mark.usefixtures("second_daemon")
 def test_two_daemons_and_a_restart_make_exactly_two_moves(stack: Stack, database: Database) -> None:
     settings, before, told = stack.settings, len(moves(stack)), len(stack.alerts.got)

@@ -38,7 +38,7 @@ def megabytes(live: LiveStack) -> float:
     return (held + sum(path.stat().st_blocks * 512 for path in shared)) / 2**20
 
 
-@pytest.mark.parametrize("transport", ["grpc", "http"])
+@pytest.mark.parametrize("transport", ["grpc", pytest.param("http", marks=pytest.mark.long)])
 def test_memory_comes_back_within_a_minute_of_a_large_item_while_clients_ask(
     live: LiveStack, transport: Literal["grpc", "http"]
 ) -> None:

@@ -73,7 +73,9 @@ def assert_evaluated(live: LiveDagster, run_id: str, failing: Collection[str] = 
         assert live.checks(asset) == expected, asset
 
 
-@pytest.mark.parametrize("changed", [("blues", "rock"), ("classical", "jazz", "reggae")])
+@pytest.mark.parametrize(
+    "changed", [("blues", "rock"), pytest.param(("classical", "jazz", "reggae"), marks=pytest.mark.long)]
+)
 def test_genres_that_change_in_one_tick_are_one_run_and_every_check_is_evaluated(
     live: LiveDagster, changed: tuple[str, ...]
 ) -> None:
@@ -92,6 +94,7 @@ def test_genres_that_change_in_one_tick_are_one_run_and_every_check_is_evaluated
     assert live.number("features", run.run_id, "extracted") == len(changed)
 
 
+@pytest.mark.long
 def test_a_genre_that_is_emptied_beside_another_that_grows_is_one_run(live: LiveDagster) -> None:
     before = live.runs()
     kept = {item.key: live.store.get_bytes(live.settings.raw_bucket, item.key)
@@ -130,6 +133,7 @@ def test_a_genre_whose_table_is_rewritten_for_anothers_sake_is_materialised_in_t
         assert live.page("raw_audio", "reggae").facts["usable"] == usable
 
 
+@pytest.mark.long
 def test_runs_of_one_bucket_that_are_launched_at_once_take_turns(live: LiveDagster) -> None:
     """All of them wait in the queue when it begins to move: that is as much at once as can be."""
     before = live.runs()
@@ -164,6 +168,7 @@ def test_ingest_and_then_run_as_the_readme_has_it(live: LiveDagster, tmp_path: P
     assert_evaluated(live, max(runs, key=lambda run: run.ended or 0.0).run_id)
 
 
+@pytest.mark.long
 def test_what_comes_during_a_build_waits_for_its_end(live: LiveDagster) -> None:
     before = live.runs()
     new_file(live, "metal")
