@@ -18,7 +18,7 @@ from genre_assets_tests.faults.test_killed_services import all_healthy
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.stack, pytest.mark.timeout(1200)]
 HEALED_SECONDS = 60.0
 
 

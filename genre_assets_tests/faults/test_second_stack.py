@@ -19,7 +19,7 @@ from genre_assets.stack.supervision.service import Service
 from genre_assets_tests.live import COMMAND, PORT_OFFSET, Stack, environment, logs
 from genre_assets_tests.other_user import readable_by_others
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.long, pytest.mark.stack, pytest.mark.timeout(1200)]
 SECOND = PORT_OFFSET + 300
 
 

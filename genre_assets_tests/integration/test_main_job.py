@@ -121,6 +121,7 @@ def test_predict_prints_one_json_object_a_line_and_fails_when_an_item_fails(stac
     assert stack.command("predict", str(good)).returncode == 0
 
 
+@pytest.mark.long
 def test_a_person_can_promote_and_take_back_with_a_reason(stack: Stack) -> None:
     stack.command("promote", "fallback", "--reason", "a test")
     try:
@@ -236,6 +237,7 @@ def test_a_run_that_fails_says_which_step_failed_and_why_and_where_all_of_it_is(
     assert f"All of it: {stack.settings.dagster_url}/runs/" in said
 
 
+@pytest.mark.long
 def test_a_person_can_roll_back_to_another_version_with_one_command(stack: Stack) -> None:
     """Another model answers then, and the first one again after the way back."""
     registry = ModelRegistry.from_settings(stack.settings)

@@ -109,6 +109,7 @@ def test_a_genre_that_is_emptied_beside_another_that_grows_is_one_run(live: Live
     assert live.page("features", "rock").facts["dagster/row_count"] == 0
 
 
+@pytest.mark.long
 def test_a_genre_whose_table_is_rewritten_for_anothers_sake_is_materialised_in_that_run(live: LiveDagster) -> None:
     before = live.runs()
     sound = music(6, seed=uuid.uuid4().int % 2**32)
