@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from genre_assets.audio.decoding.reasons import AudioError, Reason
 from genre_assets.audio.extract import Item, Limits, extract_item, feature_set_named
-from genre_assets.audio.folder import SUFFIXES
+from genre_assets.audio.find_audio import SUFFIXES
 from genre_assets.audio.workers.pool import Lost, map_files
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings

@@ -1,12 +1,10 @@
 """Putting audio into the raw bucket. Idempotent: what is there is not sent again."""
 
-import csv
-import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from genre_assets import keys, text
-from genre_assets.audio.folder import find_audio
+from genre_assets.audio import groups
+from genre_assets.audio.find_audio import find_audio
 from genre_assets.audio.sources import Source
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -34,14 +32,14 @@ def ingest(
 
     A folder may write its genre in other ways (`Hip-Hop`, `hip_hop`): its files go to `hiphop/`. With `limit`, no more than
     so many of each genre; the same ones each time, and those of a smaller limit are among those of a larger one. What the
-    source says itself (`audio.folder`) counts first; its groups are added to those of the bucket, before the audio is there.
+    source says itself (`find_audio`) counts first; its groups are added to those of the bucket, before the audio is there.
 
     Raises `BadInput`; see `find_audio`.
     """
     found = find_audio(source, limit)
     bucket = settings.raw_bucket
     store.ensure_buckets(bucket)
-    groups = _add_groups(store, settings, found.groups)
+    changed = groups.add(store, settings, found.groups)
     there = {item.key: item for item in store.list(bucket)}
     uploaded = 0
     for done, (key, name) in enumerate(found.files.items(), start=1):
@@ -49,21 +47,4 @@ def ingest(
             source.send(name, store, bucket, key)
             uploaded += 1
         progress(done, len(found.files))
-    return Uploaded(uploaded, len(found.files) - uploaded, groups, found.left_out)
-
-
-def _add_groups(store: ObjectStore, settings: Settings, more: Mapping[str, str]) -> int:
-    """Add to the bucket's `groups.csv`; returns how many were new or changed. Raises `BadInput` if that is no CSV."""
-    try:
-        data = store.get_bytes(settings.raw_bucket, keys.GROUPS)
-    except FileNotFoundError:
-        before = {}
-    else:
-        rows = text.read_rows(data, f"s3://{settings.raw_bucket}/{keys.GROUPS}", ("key", "group"))
-        before = {row["key"]: row["group"] for _, row in rows}
-    changed = {key for key, group in more.items() if before.get(key) != group}
-    if changed:
-        page = io.StringIO(newline="")
-        csv.writer(page, lineterminator="\n").writerows([("key", "group"), *sorted((before | dict(more)).items())])
-        store.put_bytes(settings.raw_bucket, keys.GROUPS, page.getvalue().encode(), "text/csv")
-    return len(changed)
+    return Uploaded(uploaded, len(found.files) - uploaded, changed, found.left_out)

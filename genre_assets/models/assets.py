@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 
 from genre_assets import keys, pools
+from genre_assets.audio import groups
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.models.data import stored, tables, training
@@ -48,7 +49,7 @@ def training_set(
         feature_set=feature_set.name,
         feature_set_version=feature_set.version,
         cut=Cut.from_settings(settings),
-        groups=stored.read_groups(store, settings),
+        groups=groups.read(store, settings),
         min_clips=settings.min_clips_per_genre,
     )
     stored.write(store, settings, made)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from genre_assets import keys
-from genre_assets.audio.folder import SUFFIXES
+from genre_assets.audio.find_audio import SUFFIXES
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore

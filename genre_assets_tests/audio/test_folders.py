@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from genre_assets.audio.extract_paths import extract_paths
-from genre_assets.audio.folder import find_audio
+from genre_assets.audio.find_audio import find_audio
+from genre_assets.audio.groups import read
 from genre_assets.audio.ingest import ingest
 from genre_assets.audio.sources import Folder, Prefix, source_of
 from genre_assets.errors import BadInput
-from genre_assets.models.data.stored import read_groups
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.sounds import music, sound_file
@@ -105,10 +105,10 @@ def test_a_folder_may_say_labels_and_groups_itself(folder: Path, store: ObjectSt
     assert done.left_out["data/"] == "1 file with the label polka, which is no genre"
     assert (done.uploaded, done.groups) == (5, 4)
     groups = {"jazz/data/x.wav": "Trio", "metal/pop/c.flac": "Band", "rock/a.wav": "Band", "rock/live/b.wav": "Band"}
-    assert read_groups(store, settings) == groups
+    assert read(store, settings) == groups
     (folder / "groups.csv").write_text('key;group\nrock/a.wav;"Another, Band"\n')
     assert ingest(Folder(folder), store=store, settings=settings).groups == 1
-    assert read_groups(store, settings) == groups | {"rock/a.wav": "Another, Band"}
+    assert read(store, settings) == groups | {"rock/a.wav": "Another, Band"}
 
 
 @pytest.fixture

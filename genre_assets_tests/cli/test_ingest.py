@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +9,7 @@ import pytest
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.sounds import music, sound_file
-
-COMMAND = str(Path(sys.executable).with_name("genre-assets"))
+from genre_assets_tests.live import COMMAND
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import dagster as dg
 import numpy as np
 import onnxruntime
-import pytest
 
 from genre_assets.audio import assets as audio_assets
 from genre_assets.genres import GENRES
@@ -33,7 +32,6 @@ def test_the_labels_are_names_for_folders_columns_and_metrics() -> None:
     assert all(name.isidentifier() and name == name.lower() for name in GENRES), GENRES
 
 
-@pytest.mark.filterwarnings("ignore::dagster.BetaWarning")
 def test_clips_of_every_label_become_a_model_that_tells_them_apart(store: ObjectStore, small: Settings) -> None:
     for index, label in enumerate(GENRES):
         for number in range(CLIPS):

@@ -7,6 +7,7 @@ import dagster as dg
 import pandas as pd
 import pytest
 
+from genre_assets.audio import groups
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
@@ -90,13 +91,13 @@ def test_features_of_an_older_extractor_are_not_trained_on(store: ObjectStore, s
 
 def test_a_sidecar_without_its_columns_is_refused(store: ObjectStore, small: Settings) -> None:
     store.put_bytes(small.raw_bucket, "groups.csv", b"\xef\xbb\xbfkey,group\njazz/a.wav,Miles\njazz/b.wav,\n")
-    assert stored.read_groups(store, small) == {"jazz/a.wav": "Miles"}
+    assert groups.read(store, small) == {"jazz/a.wav": "Miles"}
     store.put_bytes(small.raw_bucket, "groups.csv", b"file,artist\n")
     with pytest.raises(BadInput, match=r"groups.csv: the columns key, group are missing"):
-        stored.read_groups(store, small)
+        groups.read(store, small)
     store.put_bytes(small.raw_bucket, "groups.csv", b"key,group\njazz/a.wav,Andr\xe9\n")
     with pytest.raises(BadInput, match=r"groups.csv, line 2: the text is not UTF-8"):
-        stored.read_groups(store, small)
+        groups.read(store, small)
 
 
 @pytest.fixture

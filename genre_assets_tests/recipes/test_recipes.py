@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from genre_assets_tests.live import ROOT
+from genre_assets_tests.test_names_in_docs import files
+
 AT_MOST = 3  # files that a person changes
 
 
@@ -48,12 +50,10 @@ def _commands(section: str) -> tuple[str, ...]:
 @pytest.fixture
 def copy(tmp_path: Path) -> Path:
     """The project's files as they are now, elsewhere."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for name in filter(None, listed.split("\0")):
-        if (ROOT / name).is_file():
-            target = tmp_path / "project" / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, target)
+    for path in files():
+        target = tmp_path / "project" / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path, target)
     return tmp_path / "project"
 
 

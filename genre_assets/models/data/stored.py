@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from genre_assets import keys, text
+from genre_assets import keys
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.audio.tables import features
 from genre_assets.errors import BadInput
@@ -31,20 +31,6 @@ def read_features(store: ObjectStore, settings: Settings) -> "pd.DataFrame":
         )
     _check_versions(store, settings, tables)
     return pd.concat(frames, ignore_index=True)
-
-
-def read_groups(store: ObjectStore, settings: Settings) -> dict[str, str]:
-    """`groups.csv` at the root of the raw bucket (columns key, group), empty when there is none.
-
-    Raises `BadInput` with the file and the line when it cannot be read: without it, a recording could stand on both
-    sides of the split, so it is not left out.
-    """
-    try:
-        data = store.get_bytes(settings.raw_bucket, keys.GROUPS)
-    except FileNotFoundError:
-        return {}
-    rows = text.read_rows(data, f"s3://{settings.raw_bucket}/groups.csv", ("key", "group"))
-    return {row["key"]: row["group"] for _, row in rows if row["group"]}
 
 
 def write(store: ObjectStore, settings: Settings, training: TrainingSet) -> None:

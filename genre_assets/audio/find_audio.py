@@ -7,11 +7,12 @@ and name groups of files (an artist, an album) in `groups.csv` (columns key, gro
 import hashlib
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from genre_assets import text
+from genre_assets import keys, text
+from genre_assets.audio import groups
 from genre_assets.audio.sources import Source
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
@@ -20,7 +21,6 @@ SUFFIXES = frozenset(
     {".wav", ".mp3", ".mp4", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".wma", ".webm", ".au"}
 )
 METADATA = "metadata.csv"
-GROUPS = "groups.csv"
 NAMED = 5  # files that a message names
 
 
@@ -47,9 +47,9 @@ def find_audio(source: Source, limit: int | None = None) -> Found:
     What `metadata.csv` says of a file counts before the folder that it lies in. Raises `BadInput` if the source is missing,
     names no genre, holds no audio, lists files that are not there, or two files would have one key.
     """
-    everything = source.names()
-    names = [name for name in everything if str(name) not in {METADATA, GROUPS}]
-    said = _metadata(source) if PurePosixPath(METADATA) in everything else _Said({}, {})
+    everything = {str(name): name for name in source.names()}
+    names = [name for path, name in everything.items() if path not in {METADATA, keys.GROUPS}]
+    said = _metadata(source, listed=METADATA in everything)
     if not said.labels and not any(_genre(name.parts[0]) for name in names if len(name.parts) > 1):
         raise BadInput(
             f"{source.title} has no audio in a folder named like a genre, and no {METADATA}; "
@@ -57,32 +57,38 @@ def find_audio(source: Source, limit: int | None = None) -> Found:
         )
     _check_all_there(source, said, names)
     why = {name: _why_left_out(name, said.labels) for name in names}
-    keys = _keys([name for name in names if not why[name]], said.labels)
-    if not keys:
+    usable = _keys([name for name in names if not why[name]], said.labels)
+    if not usable:
         raise BadInput(
             f"no audio in the genres' folders of {source.title}; it is known by: {', '.join(sorted(SUFFIXES))}"
         )
-    taken = keys if limit is None else _first(keys, limit)
-    why |= {name: f"over the limit of {limit}" for key, name in keys.items() if key not in taken}
+    taken = usable if limit is None else _first(usable, limit)
+    why |= {name: f"over the limit of {limit}" for key, name in usable.items() if key not in taken}
     return Found(
         files=taken,
-        groups=_groups(source, said, taken, listed=PurePosixPath(GROUPS) in everything),
+        groups=_groups(source, said, taken, listed=keys.GROUPS in everything),
         left_out=_counted({name: reason for name, reason in why.items() if reason}),
     )
 
 
-def _metadata(source: Source) -> _Said:
-    title = f"{source.title}/{METADATA}"
+def _metadata(source: Source, *, listed: bool) -> _Said:
     labels: dict[str, str] = {}
-    groups: dict[str, str] = {}
-    rows = text.read_rows(source.read(PurePosixPath(METADATA)), title, ("file_name", "label"), optional=("group",))
-    for line, row in rows:
+    said: dict[str, str] = {}
+    for line, row in _rows(source, METADATA, ("file_name", "label"), optional=("group",)) if listed else ():
         name = str(PurePosixPath(row["file_name"]))
         if labels.setdefault(name, row["label"]) != row["label"]:
-            raise BadInput(f"{title}, line {line}: {text.visible(name)} is there twice, with two labels")
+            raise BadInput(
+                f"{source.title}/{METADATA}, line {line}: {text.visible(name)} is there twice, with two labels"
+            )
         if row["group"]:
-            groups[name] = row["group"]
-    return _Said(labels, groups)
+            said[name] = row["group"]
+    return _Said(labels, said)
+
+
+def _rows(
+    source: Source, name: str, columns: Sequence[str], *, optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    return text.read_rows(source.read(PurePosixPath(name)), f"{source.title}/{name}", columns, optional=optional)
 
 
 def _check_all_there(source: Source, said: _Said, names: Iterable[PurePosixPath]) -> None:
@@ -97,22 +103,23 @@ def _groups(source: Source, said: _Said, taken: Mapping[str, PurePosixPath], *, 
     """By key. `groups.csv` may name files by their path in the source, or by the key that they have in the bucket."""
     key_of = {str(name): key for key, name in taken.items()}
     found = {key_of[name]: group for name, group in said.groups.items() if name in key_of}
-    if listed:
-        data = source.read(PurePosixPath(GROUPS))
-        for _, row in text.read_rows(data, f"{source.title}/{GROUPS}", ("key", "group")):
-            key = key_of.get(row["key"], row["key"])
-            if row["group"] and key in taken:
-                found[key] = row["group"]
+    for _, row in _rows(source, keys.GROUPS, groups.COLUMNS) if listed else ():
+        key = key_of.get(row["key"], row["key"])
+        if row["group"] and key in taken:
+            found[key] = row["group"]
     return found
 
 
 def _genre(name: str) -> str | None:
     """The genre that a name means: case, spaces, `-` and `_` do not matter."""
-    return {_plain(genre): genre for genre in GENRES}.get(_plain(name))
+    return _BY_PLAIN_NAME.get(_plain(name))
 
 
 def _plain(name: str) -> str:
     return re.sub(r"[\s_-]", "", name).casefold()
+
+
+_BY_PLAIN_NAME = {_plain(genre): genre for genre in GENRES}
 
 
 def _why_left_out(name: PurePosixPath, labels: Mapping[str, str]) -> str:
@@ -140,13 +147,13 @@ def _keys(names: Iterable[PurePosixPath], labels: Mapping[str, str]) -> dict[str
     return dict(sorted(found.items()))
 
 
-def _first(keys: Mapping[str, PurePosixPath], limit: int) -> dict[str, PurePosixPath]:
+def _first(usable: Mapping[str, PurePosixPath], limit: int) -> dict[str, PurePosixPath]:
     """No more than `limit` of each genre, chosen by a hash of the key: folders inside a genre are mixed."""
     chosen: set[str] = set()
     for genre in GENRES:
-        mine = [key for key in keys if key.startswith(f"{genre}/")]
+        mine = [key for key in usable if key.startswith(f"{genre}/")]
         chosen.update(sorted(mine, key=lambda key: hashlib.sha256(key.encode()).digest())[:limit])
-    return {key: name for key, name in keys.items() if key in chosen}
+    return {key: name for key, name in usable.items() if key in chosen}
 
 
 def _counted(why: Mapping[PurePosixPath, str]) -> dict[str, str]:
