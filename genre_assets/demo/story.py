@@ -93,13 +93,14 @@ def _audio(settings: Settings, audio: Path | None, narrator: Narrator, told: Tol
 
     folder = settings.home / "synthetic_audio"
     folder.mkdir(exist_ok=True, mode=0o700)
+    before = len(list(folder.rglob("*.wav")))
     narrator.say("composing synthetic sample music, ten genres (made by rules: it says nothing about real music)")
     with Progress(console=narrator.console, transient=True) as bar:
         task = bar.add_task("composing", total=None)
         written = write_sample_set(
             folder, seed=settings.seed, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
-    narrator.say(f"{written} pieces composed, the others were there" if written else "the pieces were there already")
+    narrator.say(f"{written} pieces composed" + (f", {before} were there already" if before else ""))
     told.add("audio", f"synthetic sample music in {folder}")
     return folder
 

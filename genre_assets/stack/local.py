@@ -36,8 +36,9 @@ from genre_assets.triton.control import TritonControl
 Report = Callable[[str], None]
 STATUS_SECONDS = 1.5  # for the services' answers, with two seconds for the command
 FRESH_SECONDS = 20.0  # so old may be what the supervisor saw
-SUPERVISOR_SECONDS = 10.0  # for the supervisor to come up, or to stop what it starts anew
-IDLE_SECONDS = 60.0
+SUPERVISOR_SECONDS = 10.0  # for the supervisor to come up
+IDLE_SECONDS = 180.0  # for the runs that go on to end, before Dagster's processes are started anew
+RENEWAL_SECONDS = 90.0  # for those to be gone
 ROUTE = "route"
 FALLBACK = "fallback"
 AWAY = frozenset({"restarting", "starting", "unhealthy", "failed"})
@@ -70,7 +71,7 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
     changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
     if running and changed and only_dagster_reads(changed):
         report("settings have changed: restarting Dagster's code server and daemon")
-        _reload(settings, running)
+        _reload(settings, running, report)
     elif running and changed:
         report("settings have changed: restarting the services")
         down(before, report=report)
@@ -87,15 +88,19 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
     return settings
 
 
-def _reload(settings: Settings, supervisor: int) -> None:
-    """Have Dagster's processes read the settings anew, once no run is in progress (or for a minute)."""
+def _reload(settings: Settings, supervisor: int, report: Report) -> None:
+    """Have Dagster's processes read the settings anew, once no run waits or goes on (or after some minutes)."""
     end = time.monotonic() + IDLE_SECONDS
+    told = False
     with suppress(GenreError):  # Dagster is away: nothing is lost
-        while graphql.runs_in_progress(settings.dagster_url) and time.monotonic() < end:
+        while (runs := graphql.unfinished_runs(settings.dagster_url)) and time.monotonic() < end:
+            if not told:
+                report(f"waiting for {runs} unfinished runs to end")
+                told = True
             time.sleep(0.5)
     before = _processes(settings.home)
     os.kill(supervisor, signal.SIGHUP)
-    end = time.monotonic() + SUPERVISOR_SECONDS
+    end = time.monotonic() + RENEWAL_SECONDS
     while before.items() & _processes(settings.home).items() and time.monotonic() < end:
         time.sleep(0.1)
 

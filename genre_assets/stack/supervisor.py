@@ -59,9 +59,7 @@ class Supervisor:
                 self._write()
             if self.reloading.is_set():
                 self.reloading.clear()
-                for keeper in self.keepers:
-                    if keeper.service.name in RELOADED:
-                        keeper.renew()
+                self._renew()
             for log in (self.home / "logs").glob("*.log"):
                 rotate(log)
             standings = {keeper.service.name: keeper.standing for keeper in self.keepers}
@@ -78,6 +76,14 @@ class Supervisor:
     def _end(self, number: int, frame: FrameType | None) -> None:
         del number, frame
         self.ending.set()
+
+    def _renew(self) -> None:
+        """The last first, and none starts before all are gone: else the daemon hands runs to a code server that ends."""
+        chosen = [keeper for keeper in self.keepers if keeper.service.name in RELOADED]
+        for keeper in reversed(chosen):
+            keeper.halt()
+        for keeper in chosen:
+            keeper.go_on()
 
     def _reload(self, number: int, frame: FrameType | None) -> None:
         del number, frame

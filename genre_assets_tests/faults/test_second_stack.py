@@ -14,6 +14,7 @@ import pytest
 
 from genre_assets.processes import strays
 from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.services import graphql
 from genre_assets.stack.supervision.run_files import supervisor_pid, written_state
 from genre_assets.stack.supervision.service import Service
 from genre_assets_tests.live import COMMAND, PORT_OFFSET, Stack, environment, logs
@@ -102,9 +103,12 @@ def test_a_stopped_supervisor_is_shown_and_goes_on_with_up(second: Settings) -> 
 
 def test_settings_that_only_dagster_reads_restart_nothing_else(second: Settings) -> None:
     before = written_state(second.home)["services"]
-    done = command(second.home, "up", GENRE_WINDOW_SIZE="40")
+    runs = [graphql.launch(second.dagster_url, "drift") for _ in range(3)]
+    done = command(second.home, "up", GENRE_WINDOW_SIZE="40", GENRE_WINDOW_MINIMUM="40")
     assert done.returncode == 0, done.stderr
     assert "restarting Dagster's code server and daemon" in done.stderr
+    ended = [graphql.progress(second.dagster_url, run).status for run in runs]
+    assert ended == ["SUCCESS"] * 3, "runs that wait or go on end first"
     after = written_state(second.home)["services"]
     changed = {name for name, one in after.items() if one["pid"] != before[name]["pid"]}
     assert changed == {"dagster-code", "dagster-daemon"}

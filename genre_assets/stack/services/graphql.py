@@ -117,10 +117,12 @@ def sensor_problem(url: str, now: float | None = None) -> str | None:
     return f"automation stands still: no tick lately of {', '.join(sorted(late))}" if late else None
 
 
-def runs_in_progress(url: str) -> int:
-    """How many runs have been started and have not ended."""
-    text = "{runsOrError(filter: {statuses: [STARTING, STARTED, CANCELING]}) {... on Runs {count}}}"
-    return int(query(url, text, timeout=10)["runsOrError"].get("count") or 0)
+def unfinished_runs(url: str) -> int:
+    """How many runs wait in the queue, start, go on or are being cancelled."""
+    text = """query($ended: [RunStatus!]) {all: runsOrError {... on Runs {count}}
+        ended: runsOrError(filter: {statuses: $ended}) {... on Runs {count}}}"""
+    counts = query(url, text, {"ended": sorted(FINISHED)}, timeout=10)
+    return int(counts["all"].get("count") or 0) - int(counts["ended"].get("count") or 0)
 
 
 def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config: dict[str, Any] | None = None) -> str:

@@ -46,7 +46,8 @@ class Keeper(threading.Thread):
         self.changed = changed
         self.standing = Standing()
         self.ending = threading.Event()
-        self.renewing = threading.Event()
+        self.halting = threading.Event()  # asked to stop the process, for now
+        self.halted = threading.Event()  # has done so
         self.was_healthy = False
 
     def run(self) -> None:
@@ -63,9 +64,9 @@ class Keeper(threading.Thread):
                 reason = f"{type(error).__name__}: {error}"
             if self.ending.is_set():
                 break
-            if self.renewing.is_set():
-                self.renewing.clear()
-                continue  # wanted, and no restart that anybody must know of
+            if self.halting.is_set():  # wanted, and no restart that anybody must know of
+                self._stay_halted()
+                continue
             if not self.was_healthy and starts >= STARTS_BEFORE_GIVING_UP:
                 self._set(state="failed", why=reason, pid=None)
                 self.ending.wait()
@@ -80,9 +81,22 @@ class Keeper(threading.Thread):
         """Ask the thread to stop the service and finish."""
         self.ending.set()
 
-    def renew(self) -> None:
-        """Ask the thread to start the service anew, with the settings of now."""
-        self.renewing.set()
+    def halt(self) -> None:
+        """Ask the thread to stop the process until `go_on`, and wait until it is gone."""
+        self.halting.set()
+        while not (self.halted.wait(0.1) or self.ending.is_set() or self.standing.state in {"failed", "stopped"}):
+            pass
+
+    def go_on(self) -> None:
+        """Start the service again, with the settings of now."""
+        self.halting.clear()
+
+    def _stay_halted(self) -> None:
+        self._set(state="starting", why="settings have changed", pid=None)
+        self.halted.set()
+        while self.halting.is_set() and not self.ending.is_set():
+            self.ending.wait(0.1)
+        self.halted.clear()
 
     def _one_life(self) -> str:
         """Start the process and stay with it until it is gone, hung or wrong for too long; returns why it ended."""
@@ -125,7 +139,7 @@ class Keeper(threading.Thread):
         right_at = began  # when it was last seen to be right in this life
         well = False  # whether it was, in this life
         stopped_since = began  # since when some process of the group has been stopped; now if none is
-        while not self.ending.is_set() and not self.renewing.is_set():
+        while not self.ending.is_set() and not self.halting.is_set():
             now = time.monotonic()
             if not all(self.ready(need) for need in self.service.needs):
                 right_at = now  # wrong because of another: a restart would not help, and may cost runs

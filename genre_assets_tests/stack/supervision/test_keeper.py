@@ -99,6 +99,19 @@ def test_a_killed_service_is_restarted(settings: Settings, kept: Callable[[Small
     assert keeper.standing.restarts == 1
 
 
+def test_a_halted_service_is_gone_until_it_may_go_on(settings: Settings, kept: Callable[[Small], Keeper]) -> None:
+    keeper = kept(Small(settings, "one"))
+    until(lambda: keeper.standing.state == "healthy", "healthy")
+    first = keeper.standing.pid
+    assert first is not None
+    keeper.halt()
+    assert not psutil.pid_exists(first)
+    assert (keeper.standing.state, keeper.standing.pid) == ("starting", None), "nobody may take it for the old one"
+    keeper.go_on()
+    until(lambda: keeper.standing.state == "healthy", "healthy again")
+    assert (keeper.standing.pid != first, keeper.standing.restarts) == (True, 0)
+
+
 def test_what_is_done_once_after_the_start_is_done_once(settings: Settings, kept: Callable[[Small], Keeper]) -> None:
     service = Small(settings, "one")
     keeper = kept(service)
