@@ -118,8 +118,8 @@ def tick() -> list[dict[str, Any]]:
             for number in range(KEYS // len(GENRES)):
                 (place / f"{number:06d}.wav").write_bytes(b"x")
         started, cpu = time.monotonic(), time.process_time()
-        count = sum(len(found) for found in listing.by_genre(store.list(settings.raw_bucket)).values())
-        listing.digests(store.list(settings.raw_bucket))
+        count = sum(len(found) for found in listing.by_genre(store.list(settings.raw_bucket), GENRES).values())
+        listing.digests(store.list(settings.raw_bucket), GENRES)
         seconds, own = (time.monotonic() - started) / 2, (time.process_time() - cpu) / 2
     assert count == KEYS
     return [

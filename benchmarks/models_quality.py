@@ -53,7 +53,7 @@ class Tracks:
 
     def part(self, rows: NDArray[np.int64], groups: NDArray[np.str_]) -> Part:
         """These rows, in these groups."""
-        return Part(self.features[rows], self.labels[rows], groups[rows], self.names[rows])
+        return Part(self.features[rows], self.labels[rows], groups[rows], self.names[rows], len(GENRES))
 
 
 def tracks(columns: str) -> Tracks:

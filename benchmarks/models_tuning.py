@@ -82,7 +82,7 @@ def given_split() -> training.TrainingSet:
     """The table's own train and validation rows; copies of validation rows leave training."""
     columns = FEATURE_SETS["gtzan37"].columns
     parts = [
-        normalised(table(name), columns, name=name).assign(split=split)
+        normalised(table(name), columns, None, name=name).assign(split=split)
         for name, split in (("train", "train"), ("val", "validation"))
     ]
     return training.build(
@@ -91,6 +91,7 @@ def given_split() -> training.TrainingSet:
         feature_set="gtzan37",
         feature_set_version="public",
         cut=Cut(30.0, 30.0, "start", 1.0),
+        labels=GENRES,
     )
 
 

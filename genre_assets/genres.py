@@ -1,6 +1,6 @@
-"""The ten genres, in label order: index i of every probability vector is GENRES[i].
+"""The ten genres of GTZAN (Tzanetakis and Cook, 2002): the labels of the demo's music and of the preset `gtzan`.
 
-Nothing else belongs here; this module is imported by the Triton models and must not import anything.
+No other module names a label: what the labels are is read from the bucket (`labels.py`).
 """
 
 GENRES: tuple[str, ...] = (

@@ -2,6 +2,7 @@
 
 raw         <label>/<anything>                       audio, as it was ingested
 groups.csv                               which files are of one artist or album
+labels.yaml                              the label set, once it is kept
 labels/<time>-<hash>.csv                 labels of served items, given by people
 features    inventory/genre=<g>/{part.parquet, manifest.json}
 quarantine/genre=<g>/part.parquet
@@ -21,6 +22,7 @@ import re
 from datetime import datetime
 
 GROUPS = "groups.csv"
+LABEL_SET = "labels.yaml"
 LABEL_FILES = "labels/"
 TRAINING_SET = "training_set/part.parquet"
 TRAINING_SET_MANIFEST = "training_set/manifest.json"
@@ -35,7 +37,7 @@ _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 
 def is_audio(key: str) -> bool:
     """Whether an object of the raw bucket is somebody's file, not the platform's own."""
-    return not key.startswith((GROUPS, LABEL_FILES))
+    return not key.startswith((GROUPS, LABEL_SET, LABEL_FILES))
 
 
 def label_file(at: datetime, content: bytes) -> str:

@@ -1,37 +1,49 @@
 """Launching the named jobs from outside Dagster, the way the UI does, and following them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from genre_assets import labels
 from genre_assets.errors import BadInput, PermanentFailure
-from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.stack.services import graphql
 from genre_assets.stack.services.graphql import RunProgress
+from genre_assets.store import ObjectStore, s3_client
 
 Report = Callable[[str], None]
 JOBS = ("build", "ingest", "retrain", "release", "drift", "drift_page", "batch")
 ROUTES = ("champion", "fallback")
 
-# One run over all genres; Dagster's own tags for a range of partitions.
-ALL_GENRES = {
-    "dagster/asset_partition_range_start": GENRES[0],
-    "dagster/asset_partition_range_end": GENRES[-1],
-}
+
+def over_all(names: Sequence[str]) -> dict[str, str]:
+    """Dagster's own tags for one run over a range of partitions: all of these labels, which are the partitions there are."""
+    return {"dagster/asset_partition_range_start": names[0], "dagster/asset_partition_range_end": names[-1]}
 
 
 def launch_and_follow(
     settings: Settings, job: str, *, run_config: dict[str, Any] | None = None, report: Report
 ) -> RunProgress:
-    """Launch a job, over all genres where it has partitions, and follow it to its end.
+    """Launch a job, over all labels where it has partitions, and follow it to its end.
 
     Raises `BadInput` for an unknown job, `PermanentFailure` with the messages of the steps that failed.
     """
     if job not in JOBS:
         raise BadInput(f"there is no job {job!r}; there are: {', '.join(JOBS)}")
-    tags = ALL_GENRES if job in {"build", "ingest"} else {}
+    tags = over_all(partition_by_labels(settings)) if job in {"build", "ingest"} else {}
     run = graphql.launch(settings.dagster_url, job, tags=tags, run_config=run_config)
     return follow(settings, run, report=report)
+
+
+def partition_by_labels(settings: Settings) -> Sequence[str]:
+    """The labels, which are Dagster's partitions now: no sensor need have seen them. Raises `BadInput` if there is none."""
+    names = labels.names(ObjectStore(s3_client(settings)), settings)
+    if not names:
+        raise BadInput(
+            f"there is no label: put audio into s3://{settings.raw_bucket}/<label>/, with: genre-assets ingest DIR"
+        )
+    gone, new = labels.difference(graphql.partitions(settings.dagster_url, "raw_audio"), names)
+    graphql.change_partitions(settings.dagster_url, labels.PARTITIONS, gone, new)
+    return names
 
 
 def promote_route(settings: Settings, route: str, *, reason: str, pin: bool = False, report: Report) -> RunProgress:

@@ -6,7 +6,7 @@ S3 implementation offers (no tags, no ACLs, no user metadata, no conditional wri
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -99,6 +99,17 @@ class ObjectStore:
                 for entry in page.get("Contents", []):
                     if not entry["Key"].endswith("/"):
                         yield ObjectInfo(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+
+    def folders(self, bucket: str) -> Sequence[str]:
+        """The names of the folders at the root of a bucket, in order; none if there is no such bucket."""
+        found = []
+        try:
+            with _translated(f"s3://{bucket}"):
+                for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Delimiter="/"):
+                    found += [entry["Prefix"].rstrip("/") for entry in page.get("CommonPrefixes", [])]
+        except FileNotFoundError:
+            return []
+        return sorted(found)
 
     def exists(self, bucket: str, key: str) -> bool:
         """Whether the object is there."""

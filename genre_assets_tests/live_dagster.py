@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from genre_assets.orchestrate import ALL_GENRES
+from genre_assets.orchestrate import over_all, partition_by_labels
 from genre_assets.settings import Settings
 from genre_assets.stack.configuration import configure, ports_for
 from genre_assets.stack.services import graphql
@@ -20,6 +20,7 @@ from genre_assets.stack.services.catalogue import services
 from genre_assets.stack.services.dagster import DagsterDaemon
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.conftest import free_port, running
+from genre_assets_tests.labelled import keep_ten
 from genre_assets_tests.live import COMMAND, environment
 from genre_assets_tests.waiting import until
 
@@ -83,7 +84,7 @@ class LiveDagster:
 
     def launch(self, job: str) -> str:
         """Launch a job over all genres, as `genre-assets run` does; returns the run id."""
-        return graphql.launch(self.url, job, tags=ALL_GENRES)
+        return graphql.launch(self.url, job, tags=over_all(partition_by_labels(self.settings)))
 
     def kill_at_work(self, run_id: str) -> None:
         """SIGKILL to the process of a run, once it has begun its first step."""
@@ -181,6 +182,7 @@ def live_dagster(home: Path, **variables: str) -> Iterator[LiveDagster]:
                 up.enter_context(running(service))
         store = ObjectStore(s3_client(settings))
         store.ensure_buckets(settings.raw_bucket, settings.features_bucket, settings.serving_bucket)
+        keep_ten(store, settings)
         yield LiveDagster(settings, store)
 
 

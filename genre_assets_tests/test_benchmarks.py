@@ -79,7 +79,7 @@ def test_every_model_of_the_benchmarks_is_calibrated_as_it_is_released(monkeypat
     random = np.random.default_rng(1)
     labels = np.repeat(np.arange(3), 200)
     names = np.arange(600).astype(str)
-    rows = Part(np.zeros((600, 1), np.float32), labels, names, names)
+    rows = Part(np.zeros((600, 1), np.float32), labels, names, names, 3)
     scores = [np.exp(1.5 * (np.eye(3)[labels] + random.standard_normal((600, 3)))) for _ in range(3)]
     raw = {f"family{i}": score / score.sum(axis=1, keepdims=True) for i, score in enumerate(scores)}
     families = {

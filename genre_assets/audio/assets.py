@@ -4,13 +4,13 @@ Bodies are scripts: one domain call, metadata. What a step does lives in `invent
 tables themselves, a genre at a time.
 """
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
 import dagster as dg
 
-from genre_assets import pools
+from genre_assets import labels, pools
 from genre_assets.audio import reports
 from genre_assets.audio.arrivals import materialised
 from genre_assets.audio.extract import FEATURE_SETS
@@ -19,8 +19,7 @@ from genre_assets.audio.tables import inventory, refresh
 from genre_assets.audio.workers.dask import map_on_dask
 from genre_assets.audio.workers.pool import MapTasks, map_files
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
-from genre_assets.partitions import genre_partitions
+from genre_assets.partitions import label_partitions
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -48,6 +47,7 @@ def _fan_out(settings: Settings) -> Iterator[MapTasks]:
 
 def _show(
     context: dg.AssetExecutionContext,
+    names: Sequence[str],
     written: Collection[str],
     version: Callable[[str], str],
     facts: Callable[[str], reports.Facts],
@@ -57,7 +57,7 @@ def _show(
     A genre of the run's partitions is materialised anyway. Another one is, if this run rewrote its table (a recording
     of it turned up elsewhere), or an earlier one did that was killed before it could say so.
     """
-    for genre in GENRES:
+    for genre in names:
         asked, name = genre in context.partition_keys, version(genre)
         if not asked and genre not in written and (not name or _shown(context, genre) in {None, name}):
             continue
@@ -79,7 +79,7 @@ def _shown(context: dg.AssetExecutionContext, genre: str) -> str | None:
 
 
 @dg.asset(
-    partitions_def=genre_partitions,
+    partitions_def=label_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"python", "s3", "parquet"},
     owners=OWNERS,
@@ -98,6 +98,7 @@ def raw_audio(
         done = inventory.update(store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks)
     _show(
         context,
+        labels.names(store, settings),
         done.written,
         partial(materialised.inventory_version, store, settings),
         lambda genre: reports.of_inventory(inventory.read(store, settings, genre), settings, genre),
@@ -117,7 +118,7 @@ def raw_audio(
 
 @dg.asset(
     deps=[raw_audio],
-    partitions_def=genre_partitions,
+    partitions_def=label_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"python", "numpy", "parquet"},
     owners=OWNERS,
@@ -135,6 +136,7 @@ def features(
         done = refresh.refresh(store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks)
     _show(
         context,
+        labels.names(store, settings),
         done.written,
         partial(materialised.features_version, store, settings),
         lambda genre: reports.of_features(feature_tables.read(store, settings, genre), settings, genre),

@@ -4,19 +4,22 @@ from typing import Any
 
 import dagster as dg
 
-from genre_assets import pools
+from genre_assets import labels, pools
 from genre_assets.audio import assets
 from genre_assets.audio.extract import feature_set_named
 from genre_assets.audio.tables import features as feature_tables
 from genre_assets.audio.tables import inventory, properties
-from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 
 def _feature_tables(store: ObjectStore, settings: Settings) -> dict[str, Any]:
     """The stored feature tables by genre; those never made are left out."""
-    made = [genre for genre in GENRES if feature_tables.read_manifest(store, settings, genre) is not None]
+    made = [
+        genre
+        for genre in labels.names(store, settings)
+        if feature_tables.read_manifest(store, settings, genre) is not None
+    ]
     return {genre: feature_tables.read(store, settings, genre) for genre in made}
 
 

@@ -1,11 +1,10 @@
-"""What of a source is audio, of which genre, and under which key: by its folders, or by what it says itself.
+"""What of a source is audio, of which label, and under which key: by its folders, or by what it says itself.
 
 It may say it in `metadata.csv`, as Hugging Face's audio folders do (columns file_name, label and, if known, group),
 and name groups of files (an artist, an album) in `groups.csv` (columns key, group).
 """
 
 import hashlib
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from genre_assets import keys, text
 from genre_assets.audio import groups
 from genre_assets.audio.sources import Source
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
+from genre_assets.labels import RULE, LabelSet, name_for
 
 SUFFIXES = frozenset(
     {".wav", ".mp3", ".mp4", ".m4a", ".aac", ".flac", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".wma", ".webm", ".au"}
@@ -26,11 +25,17 @@ NAMED = 5  # files that a message names
 
 @dataclass(frozen=True)
 class Found:
-    """Names of files by their keys, in order; groups by key, where known; of the rest, by folder, how many and why left out."""
+    """Names of files by their keys, in order; groups by key, where known; of the rest, by folder, how many and why left out.
+
+    `labels` is the set that the files are of; `missing` are the labels that would have to be added for the files of
+    folders, or with labels, that are in no set.
+    """
 
     files: Mapping[str, PurePosixPath]
     groups: Mapping[str, str]
     left_out: Mapping[str, str]
+    labels: LabelSet
+    missing: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -41,33 +46,64 @@ class _Said:
     groups: Mapping[str, str]
 
 
-def find_audio(source: Source, limit: int | None = None) -> Found:
-    """Audio of the genres in `source`, at most `limit` files of each.
+def find_audio(source: Source, labels: LabelSet, *, closed: bool, limit: int | None = None) -> Found:
+    """Audio of the labels in `source`, at most `limit` files of each.
 
-    What `metadata.csv` says of a file counts before the folder that it lies in. Raises `BadInput` if the source is missing,
-    names no genre, holds no audio, lists files that are not there, or two files would have one key.
+    What `metadata.csv` says of a file counts before the folder that it lies in. Unless the set is `closed`, every folder
+    with audio, and every label in `metadata.csv`, is a label. Raises `BadInput` if the source is missing, holds no audio
+    of a label, lists files that are not there, or two files would have one key.
     """
     everything = {str(name): name for name in source.names()}
     names = [name for path, name in everything.items() if path not in {METADATA, keys.GROUPS}]
     said = _metadata(source, listed=METADATA in everything)
-    if not said.labels and not any(_genre(name.parts[0]) for name in names if len(name.parts) > 1):
-        raise BadInput(
-            f"{source.title} has no audio in a folder named like a genre, and no {METADATA}; "
-            f"expected some of: {', '.join(GENRES)}"
-        )
     _check_all_there(source, said, names)
-    why = {name: _why_left_out(name, said.labels) for name in names}
-    usable = _keys([name for name in names if not why[name]], said.labels)
-    if not usable:
-        raise BadInput(
-            f"no audio in the genres' folders of {source.title}; it is known by: {', '.join(sorted(SUFFIXES))}"
-        )
+    texts = sorted({said_of for name in names if _is_audio(name) and (said_of := _text(name, said.labels)) is not None})
+    unknown = list(dict.fromkeys(name for one in texts if labels.find(one) is None and (name := name_for(one))))
+    if not closed:
+        labels = _grown(labels, unknown)
+    if not any(labels.find(one) for one in texts):
+        raise BadInput(_nothing(source, labels, texts))
+    why = {name: _why_left_out(name, said.labels, labels) for name in names}
+    usable = _keys([name for name in names if not why[name]], said.labels, labels)
     taken = usable if limit is None else _first(usable, limit)
     why |= {name: f"over the limit of {limit}" for key, name in usable.items() if key not in taken}
     return Found(
         files=taken,
         groups=_groups(source, said, taken, listed=keys.GROUPS in everything),
         left_out=_counted({name: reason for name, reason in why.items() if reason}),
+        labels=labels,
+        missing=unknown if closed else (),
+    )
+
+
+def _is_audio(name: PurePosixPath) -> bool:
+    return name.suffix.lower() in SUFFIXES
+
+
+def _text(name: PurePosixPath, labels: Mapping[str, str]) -> str | None:
+    """What the source says that the file's label is; None if it says nothing."""
+    return labels.get(str(name)) or (name.parts[0] if len(name.parts) > 1 else None)
+
+
+def _grown(labels: LabelSet, names: Iterable[str]) -> LabelSet:
+    for name in names:
+        if labels.find(name) is None:  # else one of before means the same
+            labels = labels.with_labels([name])
+    return labels
+
+
+def _nothing(source: Source, labels: LabelSet, texts: Sequence[str]) -> str:
+    if not texts:
+        return (
+            f"{source.title} has no audio in a folder that names its label, and no {METADATA}; audio is known by: "
+            f"{', '.join(sorted(SUFFIXES))}"
+        )
+    found = ", ".join(text.visible(one) for one in texts[:NAMED])
+    if not labels.names:
+        return f"{source.title}: no folder can name a label ({found}): {RULE}"
+    return (
+        f"{source.title} has no audio of a label: found {found}, the labels are {', '.join(labels.names)}; add one with: "
+        "genre-assets labels add NAME"
     )
 
 
@@ -110,37 +146,25 @@ def _groups(source: Source, said: _Said, taken: Mapping[str, PurePosixPath], *, 
     return found
 
 
-def _genre(name: str) -> str | None:
-    """The genre that a name means: case, spaces, `-` and `_` do not matter."""
-    return _BY_PLAIN_NAME.get(_plain(name))
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]", "", name).casefold()
-
-
-_BY_PLAIN_NAME = {_plain(genre): genre for genre in GENRES}
-
-
-def _why_left_out(name: PurePosixPath, labels: Mapping[str, str]) -> str:
-    label = labels.get(str(name))
+def _why_left_out(name: PurePosixPath, said: Mapping[str, str], labels: LabelSet) -> str:
+    label = said.get(str(name))
     if label is not None:
-        if _genre(label) is None:
-            return f"with the label {text.visible(label)}, which is no genre"
+        if labels.find(label) is None:
+            return f"with the label {text.visible(label)}, which is none of the label set"
     elif len(name.parts) == 1:
-        return "in no genre's folder"
-    elif _genre(name.parts[0]) is None:
-        return "in a folder that is not named like a genre"
-    return "" if name.suffix.lower() in SUFFIXES else f"without the ending of an audio file ({name.suffix or 'none'})"
+        return "in no label's folder"
+    elif labels.find(name.parts[0]) is None:
+        return "in a folder that is no label's"
+    return "" if _is_audio(name) else f"without the ending of an audio file ({name.suffix or 'none'})"
 
 
-def _keys(names: Iterable[PurePosixPath], labels: Mapping[str, str]) -> dict[str, PurePosixPath]:
-    """Each name by its key: its genre as the platform writes it, and the path below the genre's folder."""
+def _keys(names: Iterable[PurePosixPath], said: Mapping[str, str], labels: LabelSet) -> dict[str, PurePosixPath]:
+    """Each name by its key: its label as the platform writes it, and the path below the label's folder."""
     found: dict[str, PurePosixPath] = {}
     for name in names:
-        genre = _genre(labels.get(str(name), name.parts[0]))
-        inside = len(name.parts) > 1 and _genre(name.parts[0]) == genre
-        key = f"{genre}/{PurePosixPath(*name.parts[inside:])}"
+        label = labels.find(said.get(str(name), name.parts[0]))
+        inside = len(name.parts) > 1 and labels.find(name.parts[0]) == label
+        key = f"{label}/{PurePosixPath(*name.parts[inside:])}"
         if key in found:
             raise BadInput(f"{found[key]} and {name} would both be {key} in the bucket: rename one of them")
         found[key] = name
@@ -148,11 +172,15 @@ def _keys(names: Iterable[PurePosixPath], labels: Mapping[str, str]) -> dict[str
 
 
 def _first(usable: Mapping[str, PurePosixPath], limit: int) -> dict[str, PurePosixPath]:
-    """No more than `limit` of each genre, chosen by a hash of the key: folders inside a genre are mixed."""
-    chosen: set[str] = set()
-    for genre in GENRES:
-        mine = [key for key in usable if key.startswith(f"{genre}/")]
-        chosen.update(sorted(mine, key=lambda key: hashlib.sha256(key.encode()).digest())[:limit])
+    """No more than `limit` of each label, chosen by a hash of the key: folders inside a label's are mixed."""
+    of_label: dict[str, list[str]] = {}
+    for key in usable:
+        of_label.setdefault(key.split("/")[0], []).append(key)
+    chosen = {
+        key
+        for mine in of_label.values()
+        for key in sorted(mine, key=lambda key: hashlib.sha256(key.encode()).digest())[:limit]
+    }
     return {key: name for key, name in usable.items() if key in chosen}
 
 

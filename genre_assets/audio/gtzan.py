@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from genre_assets.errors import BadInput, TransientFailure
 from genre_assets.genres import GENRES
+from genre_assets.labels import of_names
 
 CORRUPT = frozenset({"jazz.00054"})  # not decodable in the common distribution
 
@@ -47,10 +48,10 @@ def fetch(folder: Path, *, keep: Path | None = None, dataset: Dataset | None = N
     chosen = {name: track for name, track in tracks.items() if wanted is None or name in wanted}
     if not chosen:
         raise BadInput(f"none of the tracks listed in {keep} is a track of GTZAN (such as blues.00000)")
+    known = of_names(GENRES)  # which the data set writes in its own way: hip-hop
     for name, track in chosen.items():
-        genre = track.genre.replace("hip-hop", "hiphop")
-        if genre in GENRES:
-            _place(Path(track.audio_path), folder / genre / f"{name}.wav")
+        genre = known.find(track.genre) or track.genre
+        _place(Path(track.audio_path), folder / genre / f"{name}.wav")
     return sum(1 for _ in folder.glob("*/*.wav"))
 
 

@@ -1,11 +1,14 @@
 """Putting audio into the raw bucket. Idempotent: what is there is not sent again."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from genre_assets import keys, labels
 from genre_assets.audio import groups
 from genre_assets.audio.find_audio import find_audio
 from genre_assets.audio.sources import Source
+from genre_assets.errors import BadInput
+from genre_assets.labels import LabelSet
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -18,6 +21,8 @@ class Uploaded:
     unchanged: int
     groups: int
     left_out: Mapping[str, str]
+    missing: Sequence[str]  # labels that would have to be added for some of those
+    labels: LabelSet
 
 
 def ingest(
@@ -26,19 +31,31 @@ def ingest(
     store: ObjectStore,
     settings: Settings,
     limit: int | None = None,
+    label_set: LabelSet | None = None,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Uploaded:
-    """Put `<source>/<genre>/**` (audio by its suffix; the content is judged later) to `<genre>/**` in the raw bucket.
+    """Put `<source>/<label>/**` (audio by its suffix; the content is judged later) to `<label>/**` in the raw bucket.
 
-    A folder may write its genre in other ways (`Hip-Hop`, `hip_hop`): its files go to `hiphop/`. With `limit`, no more than
-    so many of each genre; the same ones each time, and those of a smaller limit are among those of a larger one. What the
-    source says itself (`find_audio`) counts first; its groups are added to those of the bucket, before the audio is there.
+    Before the first model every folder with audio is a label; afterwards, the label set's are. A folder may write its label
+    in other ways (`Hip-Hop`, `hip_hop`). With `limit`, no more than so many of each label; the same ones each time, and those
+    of a smaller limit are among those of a larger one. What the source says itself (`find_audio`) counts first; its groups
+    are added to those of the bucket, before the audio is there. A `label_set` is kept as the bucket's, which may have no
+    other.
 
     Raises `BadInput`; see `find_audio`.
     """
-    found = find_audio(source, limit)
     bucket = settings.raw_bucket
     store.ensure_buckets(bucket)
+    kept = labels.read_kept(store, settings)
+    if label_set is not None and kept is not None and kept.names != label_set.names:
+        raise BadInput(
+            f"s3://{bucket}/{keys.LABEL_SET} has other labels already ({', '.join(kept.names)}); change it with: "
+            "genre-assets labels"
+        )
+    known = label_set or kept
+    found = find_audio(source, known or labels.read(store, settings), closed=known is not None, limit=limit)
+    if label_set is not None and kept is None:
+        labels.keep(store, settings, label_set)
     changed = groups.add(store, settings, found.groups)
     there = {item.key: item for item in store.list(bucket)}
     uploaded = 0
@@ -47,4 +64,5 @@ def ingest(
             source.send(name, store, bucket, key)
             uploaded += 1
         progress(done, len(found.files))
-    return Uploaded(uploaded, len(found.files) - uploaded, changed, found.left_out)
+    unchanged = len(found.files) - uploaded
+    return Uploaded(uploaded, unchanged, changed, found.left_out, found.missing, found.labels)

@@ -7,7 +7,7 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from genre_assets import pools
+from genre_assets import labels, partitions, pools
 from genre_assets.audio.arrivals import decision as arrivals
 from genre_assets.audio.arrivals import materialised
 from genre_assets.audio.tables import listing
@@ -27,24 +27,36 @@ def raw_bucket(
 ) -> dg.SensorResult | dg.SkipReason:
     """Asks for one run of `ingest` for all genres whose objects were added, removed or overwritten.
 
+    Keeps the partitions the same as the label set, too: a label that was added has its partition before its run.
+
     While a run that reads the bucket is queued or under way, of whatever job, it waits, so that a bulk upload becomes a
     few runs and no work is asked for twice. What the stored tables already hold is not asked for. A listing that fails
     is a skip, never an empty bucket.
     """
     cursor = arrivals.Cursor.load(context.cursor)
     try:
-        now = listing.digests(store.list(settings.raw_bucket))
+        names = labels.names(store, settings)
+        moved = partitions.changes(context.instance.get_dynamic_partitions(labels.PARTITIONS), names)
+        now = listing.digests(store.list(settings.raw_bucket), names)
         if not arrivals.needs_a_look(now, cursor):
-            return dg.SkipReason("nothing changed in the raw bucket")
+            return _skip("nothing changed in the raw bucket", moved)
         if _is_being_read(context.instance):
-            return dg.SkipReason("waiting for the run that reads the bucket")
+            return dg.SkipReason("waiting for the run that reads the bucket")  # whose partitions must stay
         held = materialised.digests(store, settings)
     except (GenreError, FileNotFoundError) as error:
         return dg.SkipReason(f"the raw bucket cannot be compared: {error}")
     decision = arrivals.decide(now, held, cursor, clock=time.time())
     if decision.action == "skip":
-        return dg.SensorResult(skip_reason=decision.reason, cursor=decision.cursor.dump())
-    return dg.SensorResult(run_requests=[_request(decision.genres)], cursor=decision.cursor.dump())
+        return dg.SensorResult(
+            skip_reason=decision.reason, cursor=decision.cursor.dump(), dynamic_partitions_requests=moved
+        )
+    return dg.SensorResult(
+        run_requests=[_request(decision.genres)], cursor=decision.cursor.dump(), dynamic_partitions_requests=moved
+    )
+
+
+def _skip(reason: str, moved: Sequence[partitions.Change]) -> dg.SensorResult | dg.SkipReason:
+    return dg.SensorResult(skip_reason=reason, dynamic_partitions_requests=moved) if moved else dg.SkipReason(reason)
 
 
 def _is_being_read(instance: dg.DagsterInstance) -> bool:

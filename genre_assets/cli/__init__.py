@@ -10,13 +10,13 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli import alerts, audio, model, serving, stack, status
+from genre_assets.cli import alerts, audio, labels, model, serving, stack, status
 from genre_assets.cli.guard import guarded
 
 _debug = False
 app = typer.Typer(
     help="Audio classification in production: labelled audio in S3 to a Triton ensemble that watches itself.\n\n"
-    "A first walk: [bold]genre-assets up[/], [bold]genre-assets ingest my_music/[/] (sub-folders are genres), "
+    "A first walk: [bold]genre-assets up[/], [bold]genre-assets ingest my_music/[/] (sub-folders are labels), "
     "[bold]genre-assets run[/], [bold]genre-assets predict song.mp3[/]. "
     "[bold]make demo[/] does all of it on sample music.",
     no_args_is_help=True,
@@ -63,6 +63,12 @@ def _options(
 
 for command in COMMANDS:
     app.command()(guarded(command, lambda: _debug))
+
+labels_app = typer.Typer(help=labels.__doc__, rich_markup_mode="rich")
+labels_app.callback(invoke_without_command=True)(guarded(labels.show, lambda: _debug))
+for change in labels.COMMANDS:
+    labels_app.command()(guarded(change, lambda: _debug))
+app.add_typer(labels_app, name="labels")
 
 
 def main() -> None:

@@ -7,19 +7,28 @@ import typer
 from rich.text import Text
 
 from genre_assets.cli.base import console, plain, progress_bar, say, stack_settings
+from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
+from genre_assets.labels import LabelSet, of_names
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
 
 
 def ingest(
     place: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder whose sub-folders are genres, or s3://bucket/prefix.")
+        str, typer.Argument(metavar="DIR", help="Folder whose sub-folders are labels, or s3://bucket/prefix.")
     ],
     limit: Annotated[
-        int | None, typer.Option(min=1, help="At most so many files of each genre, the same ones each time.")
+        int | None, typer.Option(min=1, help="At most so many files of each label, the same ones each time.")
+    ] = None,
+    label_set: Annotated[
+        str | None,
+        typer.Option("--labels", help="gtzan, or a labels.yaml: the label set, where the bucket has none yet."),
     ] = None,
 ) -> None:
-    """Upload audio into the raw bucket: DIR/<genre>/<anything>.wav|mp3|mp4|m4a|flac|ogg.
+    """Upload audio into the raw bucket: DIR/<label>/<anything>.wav|mp3|mp4|m4a|flac|ogg.
+
+    Before the first model every sub-folder with audio is a label; afterwards a new one is added by genre-assets labels add.
 
     A metadata.csv in it (file_name, label, group) counts before the sub-folders, a groups.csv (key, group) names groups.
 
@@ -30,15 +39,32 @@ def ingest(
     from genre_assets.store import ObjectStore, s3_client
 
     settings = stack_settings("s3_endpoint_url")
+    chosen = _label_set(label_set) if label_set else None
     with progress_bar("uploading") as advance:
         store = ObjectStore(s3_client(settings))
         source = source_of(place, store, settings)
-        report = ingesting.ingest(source, store=store, settings=settings, limit=limit, progress=advance)
+        report = ingesting.ingest(
+            source, store=store, settings=settings, limit=limit, label_set=chosen, progress=advance
+        )
     for name, why in report.left_out.items():
         say(f"left out: {name}: {why}")
+    if report.missing:
+        say(f"to take them as labels: genre-assets labels add {' '.join(report.missing)}, then ingest again")
     if report.groups:
         typer.echo(f"{report.groups} groups new or changed, in s3://{settings.raw_bucket}/groups.csv")
-    typer.echo(f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}")
+    typer.echo(
+        f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}; "
+        f"{len(report.labels.names)} labels: {', '.join(report.labels.names)}"
+    )
+
+
+def _label_set(place: str) -> LabelSet:
+    if place == "gtzan":
+        return of_names(GENRES)
+    try:
+        return LabelSet.from_yaml(Path(place).read_bytes(), place)
+    except OSError as error:
+        raise BadInput(f"the label set {place} cannot be read: {error.strerror}; or: --labels gtzan") from error
 
 
 def gtzan(

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.audio.decoding.decode import Clip, decode
+from genre_assets.audio.find_audio import SUFFIXES
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 
 
 @dataclass(frozen=True)
@@ -30,9 +30,10 @@ class Traffic:
     """
 
     def __init__(self, folder: Path, *, seconds: float, seed: int) -> None:
-        self.clips = [(path, path.parent.name) for genre in GENRES for path in sorted((folder / genre).glob("*.*"))]
+        files = sorted(path for path in folder.glob("*/*") if path.suffix.lower() in SUFFIXES)
+        self.clips = [(path, path.parent.name) for path in files]
         if not self.clips:
-            raise BadInput(f"no audio in {folder}: sub-folders named like the genres must hold it")
+            raise BadInput(f"no audio in {folder}: sub-folders named like the labels must hold it")
         self.seconds = seconds
         self.random = np.random.default_rng(seed)
         self.decoded: dict[Path, Clip] = {}

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.errors import PermanentFailure
+from genre_assets.labels import version_of
 from genre_assets.models.onnx.portable import load_model, vote
 from genre_assets.triton.protocol import LONGEST_REQUEST_ID, row_id, short_id
 
@@ -33,6 +34,12 @@ class Facts:
     decode_ms: float = 0.0
     extract_ms: float = 0.0
     fetch_ms: float = 0.0
+    address: str = ""  # of an item that was named by its address
+    format: str = ""  # container and codec
+    sample_rate: int = 0
+    channels: int = 0
+    duration_s: float = 0.0  # of the whole file
+    tag: str = ""  # the client's own word for the request
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -52,6 +59,13 @@ class ServedBy:
     version: int
     route: str
     predict_ms: float
+    labels: tuple[str, ...] = ()
+    """Of the scores: while another release comes in, the next step may be of another label set."""
+
+    @property
+    def label_set(self) -> str:
+        """The version of the label set."""
+        return version_of(self.labels)
 
     def encode(self) -> bytes:
         """As JSON."""
@@ -60,7 +74,8 @@ class ServedBy:
     @classmethod
     def decode(cls, text: bytes) -> "ServedBy":
         """From JSON."""
-        return cls(**json.loads(text))
+        values = json.loads(text)
+        return cls(**{**values, "labels": tuple(values["labels"])})
 
 
 @dataclass(frozen=True)
@@ -163,4 +178,11 @@ def log_row(
         decode_ms=facts.decode_ms,
         extract_ms=facts.extract_ms,
         predict_ms=served.predict_ms,
+        address=facts.address or None,
+        format=facts.format or None,
+        sample_rate=facts.sample_rate or None,
+        channels=facts.channels or None,
+        duration_s=facts.duration_s or None,
+        label_set=served.label_set,
+        tag=facts.tag or None,
     )

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from genre_assets.audio.dsp import kernel
 from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.errors import PermanentFailure
 from genre_assets.inference.answers import Facts
-from genre_assets.inference.items import ItemError, ItemReader, timed_read
+from genre_assets.inference.items import ItemError, ItemReader, address_of, timed_read
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +38,11 @@ class FeatureMaker:
         kernel.load()  # compiled or fetched before the first request, not in it
         sandbox.start(limits.max_seconds)  # likewise
 
-    def make(self, items: Sequence[bytes]) -> tuple[NDArray[np.float32], list[Facts]]:
-        """Features float32 [n, segments, columns] (NaN where there is none) and facts of every item, in order."""
+    def make(self, items: Sequence[bytes], tag: str = "") -> tuple[NDArray[np.float32], list[Facts]]:
+        """Features float32 [n, segments, columns] (NaN where there is none) and facts of every item, in order.
+
+        `tag` is what the client said of the request.
+        """
         features = np.full((len(items), self.segments, len(self.feature_set.columns)), np.nan, np.float32)
         refused = self.reader.over_budget(items)
         facts = []
@@ -46,7 +50,7 @@ class FeatureMaker:
             rows, known = self._one(item) if refused is None else (None, Facts(code=refused.code, error=refused.detail))
             if rows is not None:
                 features[place, : len(rows)] = rows[: self.segments]
-            facts.append(known)
+            facts.append(replace(known, address=address_of(item), tag=tag))
         return features, facts
 
     def _one(self, item: bytes) -> tuple[NDArray[np.float32] | None, Facts]:
@@ -60,4 +64,13 @@ class FeatureMaker:
         except Exception as error:  # the other items of the request must have their answers
             log.exception("an item broke the feature extraction")
             return None, Facts(code="internal", error=f"feature extraction failed: {type(error).__name__}")
-        return made.features, Facts(made.fingerprint, "", "", made.decode_s * 1e3, made.extract_s * 1e3, fetch_ms)
+        return made.features, Facts(
+            made.fingerprint,
+            decode_ms=made.decode_s * 1e3,
+            extract_ms=made.extract_s * 1e3,
+            fetch_ms=fetch_ms,
+            format=made.format,
+            sample_rate=made.sample_rate,
+            channels=made.channels,
+            duration_s=made.duration_s,
+        )

@@ -124,6 +124,13 @@ class ItemReader:
         return ItemError("too_large", f"the item has {_mb(size)}; the limit is {_mb(self.limits.item_bytes)}")
 
 
+def address_of(item: bytes) -> str:
+    """The address that an item is, or nothing for the bytes of a file."""
+    if item.startswith(S3_SCHEME) and len(item) <= LONGEST_ADDRESS:
+        return item.decode(errors="replace")
+    return ""
+
+
 def timed_read(reader: ItemReader, item: bytes) -> tuple[bytes, float]:
     """The bytes, and how long it took to have them in milliseconds."""
     started = time.perf_counter()

@@ -1,11 +1,12 @@
 """The table `served_requests`: every item answered is one row. Partitioned by day; old days are dropped whole.
 
 Rows arrive through the spool (`spool.py`), which the Triton post-processor feeds. Drift and retraining read
-them with `read`. No personal data: the only thing of the client's in a row is the request id that it chose.
+them with `read`. No personal data: what a row holds of the client's is the request id, the
+tag and the addresses that it chose.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -43,11 +44,20 @@ class Row:
     decode_ms: float
     extract_ms: float
     predict_ms: float
+    address: str | None = None
+    format: str | None = None
+    sample_rate: int | None = None
+    channels: int | None = None
+    duration_s: float | None = None
+    label_set: str | None = None
+    tag: str | None = None
 
 
 COLUMNS = tuple(f.name for f in fields(Row))
+REQUIRED = sum(f.default is MISSING for f in fields(Row))  # so many values at least has a line of the spool
 _CASTS = {"id": "uuid", "ts": "timestamptz", "item": "int", "version": "int", "confidence": "real", "probabilities": "real[]",
-          "features": "real[]", "decode_ms": "real", "extract_ms": "real", "predict_ms": "real"}  # fmt: skip
+          "features": "real[]", "decode_ms": "real", "extract_ms": "real", "predict_ms": "real", "sample_rate": "int",
+          "channels": "int", "duration_s": "real"}  # fmt: skip
 
 
 def insert(database: Database, rows: Sequence[Row]) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any
 
-from genre_assets.inference.request_log import COLUMNS, LONGEST_DAYS, Row
+from genre_assets.inference.request_log import COLUMNS, LONGEST_DAYS, REQUIRED, Row
 
 LONGEST_TEXT = 1000  # characters; an address of S3 has at most 1,024 bytes, and a reason needs one line
 SLACK_SECONDS = 86_400.0  # a row of tomorrow is a clock's affair; one of the day after is absurd
@@ -42,12 +42,19 @@ def parsed(data: bytes, now: float, retention_days: int) -> Iterator[Row | Refus
     for line in lines[:-1]:
         text = line.decode(errors="replace")
         try:
-            row = cleaned(Row(**dict(zip(COLUMNS, json.loads(line), strict=True))))
+            row = cleaned(Row(**_named(json.loads(line))))
             why = problem(row, now, retention_days)
         except (ValueError, TypeError, RecursionError) as error:
             yield Refused(text, f"not a row: {error}")
             continue
         yield Refused(text, why) if why else row
+
+
+def _named(values: list[Any]) -> dict[str, Any]:
+    """A line's values by their columns. One of an older release, which waited on disk for long, has fewer."""
+    if not REQUIRED <= len(values) <= len(COLUMNS):
+        raise ValueError(f"{len(values)} values for {len(COLUMNS)} columns")
+    return dict(zip(COLUMNS, values, strict=False))
 
 
 def cleaned(row: Row) -> Row:

@@ -9,11 +9,11 @@ from typing import Any
 
 import dagster as dg
 
-from genre_assets import keys, pools
+from genre_assets import keys, labels, pools
 from genre_assets.audio import groups
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
-from genre_assets.models.data import stored, tables, training
+from genre_assets.models.data import stored, training
 from genre_assets.models.data.split import SPLITS
 from genre_assets.models.families.catalogue import FAMILIES
 from genre_assets.models.families.classifier import Family
@@ -39,20 +39,20 @@ def training_set(
     feature tables (`GENRE_FEATURE_TABLES`) may stand in for audio, and may bring their own splits.
     """
     feature_set = FEATURE_SETS[settings.feature_set]
-    if settings.feature_tables:
-        rows = tables.read_tables(settings.feature_tables, feature_set.columns, store)
-    else:
-        rows = stored.read_features(store, settings)
+    rows, label_set = stored.read_rows(store, settings)
     made = training.build(
         rows,
         feature_set.columns,
         feature_set=feature_set.name,
         feature_set_version=feature_set.version,
         cut=Cut.from_settings(settings),
+        labels=label_set.names,
         groups=groups.read(store, settings),
         min_clips=settings.min_clips_per_genre,
     )
     stored.write(store, settings, made)
+    if labels.read_kept(store, settings) is None:  # from the first training set on, it changes by hand only
+        labels.keep(store, settings, label_set)
     counts = training.recordings_by_genre(made)
     return dg.MaterializeResult(
         metadata={

@@ -1,6 +1,6 @@
 """When to train again without being asked. A pure decision; the sensor is its thin shell."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from genre_assets.database import Database
@@ -23,6 +23,9 @@ class Situation:
     """Since when the fallback has served without a break; where there is none, since when drift asks for retraining."""
     running: bool
     last_request: float | None
+    new_labels: Sequence[str] = ()
+    """Labels of the set that have enough recordings and are not in the training set."""
+    removed_labels: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,9 @@ def _trigger(situation: Situation, rules: Rules, trained_at: float) -> str | Non
         hours = (situation.now - since) / HOUR
         if hours >= rules.drift_hours:
             return f"sustained drift, for {hours:.1f} h, and nothing was trained since"
+    moved = [*(f"{name} is new" for name in situation.new_labels), *(f"{n} is gone" for n in situation.removed_labels)]
+    if moved:
+        return f"the label set changed: {', '.join(moved)}"
     if situation.new_clips >= rules.min_new_clips:
         return f"{situation.new_clips} labelled clips are new since the last training set"
     age = (situation.now - trained_at) / HOUR

@@ -3,6 +3,7 @@
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
@@ -30,7 +31,7 @@ def retraining_gate(
     database: dg.ResourceParam[Database],
     drifted_since: dg.ResourceParam[DriftedSince],
 ) -> dg.SensorResult | dg.SkipReason:
-    """Requests one retraining: for enough new labelled clips, for sustained drift, or on schedule.
+    """Requests one retraining: for a changed label set, enough new labelled clips, sustained drift, or on schedule.
 
     One at a time, none within the cool-down. The reason is on the run as the tag `genre/reason`. A person asks for the
     same job in the UI or with `genre-assets run retrain`.
@@ -61,16 +62,17 @@ def _situation(
 ) -> tuple[Situation, dict[str, Any]]:
     """What is known now, and the cursor that spares the next tick reading features that have not changed."""
     found = stored.look(store, settings)
-    if cursor.get("digest") != found.digest:
-        new_clips = 0 if settings.feature_tables else stored.new_recordings(store, settings)
-        cursor = {**cursor, "digest": found.digest, "new_clips": new_clips or 0}
+    if cursor.get("digest") != found.digest or "news" not in cursor:
+        cursor = {**cursor, "digest": found.digest, "news": asdict(stored.news(store, settings))}
     situation = Situation(
         now=time.time(),
-        new_clips=cursor["new_clips"],
+        new_clips=cursor["news"]["recordings"],
         trained_at=found.made_at,
         drifted_since=drifted_since(),
         running=running,
         last_request=cursor.get("requested"),
+        new_labels=cursor["news"]["labels"],
+        removed_labels=cursor["news"]["removed"],
     )
     return situation, cursor
 

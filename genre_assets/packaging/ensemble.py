@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from genre_assets.errors import BadInput
+from genre_assets.labels import version_of
 from genre_assets.packaging.config import ModelConfig, Step, Tensor
 from genre_assets.triton import protocol as p
 
@@ -43,14 +44,15 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
     """Every model's configuration, by name; the predictor serves the champion."""
     audio, facts = Tensor(p.AUDIO, "BYTES"), Tensor(p.FACTS, "BYTES")
     features = Tensor(p.FEATURES, "FP32", (spec.segments, spec.columns))
-    scores = Tensor(p.SCORES, "FP32", (len(spec.labels),))
+    # As many as there are labels. The number is left open: while a release with other labels comes in, a step of the one
+    # before may have to pass on what a step of the new one made.
+    scores = Tensor(p.SCORES, "FP32", (-1,))
     model, version, served = Tensor(p.MODEL, "BYTES"), Tensor(p.VERSION, "INT64"), Tensor(p.SERVED_BY, "BYTES")
-    label, error = Tensor(p.LABEL, "BYTES"), Tensor(p.ERROR, "BYTES")
-    probabilities = Tensor(p.PROBABILITIES, "FP32", (len(spec.labels),), LABELS_FILE)
+    label, label_set, error = (Tensor(name, "BYTES") for name in (p.LABEL, p.LABEL_SET, p.ERROR))
+    probabilities = Tensor(p.PROBABILITIES, "FP32", (-1,), LABELS_FILE)
     shared = {
         "EXECUTION_ENV_PATH": ENVIRONMENT.format(hash=spec.environment), "environment": spec.environment,
         "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,
-        "labels": json.dumps(spec.labels),
     }  # fmt: skip
     audio_parameters = {
         "segments": str(spec.segments), "max_seconds": str(spec.max_seconds), "offset": spec.offset,
@@ -67,12 +69,15 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
         dynamic_batching=True, parameters={**shared, **roles},
     )  # fmt: skip
     post = ModelConfig(
-        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served), (label, probabilities, error),
+        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served), (label, probabilities, label_set, error),
         dynamic_batching=True, parameters=shared,
     )  # fmt: skip
     ensemble = ModelConfig(
-        p.ENSEMBLE, spec.max_batch, (audio,), (label, probabilities, model, version, error),
-        parameters={"labels": shared["labels"], "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version},
+        p.ENSEMBLE, spec.max_batch, (audio,), (label, probabilities, label_set, model, version, error),
+        parameters={
+            "labels": json.dumps(spec.labels), "label_set": version_of(spec.labels),
+            "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,
+        },
         steps=tuple(_step(c) for c in (pre, predictor, post)),
     )  # fmt: skip
     return {c.name: c for c in (pre, with_route(predictor, "champion"), post, ensemble)}

@@ -19,6 +19,7 @@ LABEL: Final = "LABEL"  # BYTES [n, 1]: a genre; empty for an item that failed
 PROBABILITIES: Final = "PROBABILITIES"  # FP32 [n, genres]: in the order of the metadata; zeros for an item that failed
 MODEL: Final = "MODEL"  # BYTES [n, 1]: family of the model that answered
 VERSION: Final = "VERSION"  # INT64 [n, 1]: its version in the registry
+LABEL_SET: Final = "LABEL_SET"  # BYTES [n, 1]: version of the label set that the probabilities are of
 ERROR: Final = "ERROR"  # BYTES [n, 1]: "code: what was wrong"; empty if fine
 
 # Between the steps.
@@ -34,6 +35,8 @@ ROUTES: Final = ("champion", "fallback")
 # Requests whose id starts so are answered like any other but not logged: golden clips, health checks.
 PROBE: Final = "probe:"
 LONGEST_REQUEST_ID: Final = 200  # characters
+TAG: Final = "tag"  # a parameter of the request: a client's own word, which is logged with its items
+LONGEST_TAG: Final = 100  # characters; the rest is cut off
 # How the models word a failure of a whole request that would fail again: clients do not send it a second time.
 REQUEST_FAILED: Final = "this request cannot be answered"
 ADMIN_HEADER: Final = "admin-token"

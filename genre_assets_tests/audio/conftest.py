@@ -14,6 +14,7 @@ import pytest
 
 from genre_assets.settings import Settings, load_settings
 from genre_assets.store import ObjectStore, s3_client
+from genre_assets_tests.labelled import keep_ten
 
 
 @pytest.fixture(scope="session")
@@ -63,6 +64,12 @@ def store(settings: Settings) -> ObjectStore:
     made = ObjectStore(s3_client(settings))
     made.ensure_buckets(settings.raw_bucket, settings.features_bucket)
     return made
+
+
+@pytest.fixture
+def ten_genres(settings: Settings, store: ObjectStore) -> None:
+    """The ten genres are the bucket's label set."""
+    keep_ten(store, settings)
 
 
 @pytest.fixture

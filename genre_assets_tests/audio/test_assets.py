@@ -17,8 +17,11 @@ from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.sounds import music, sound_file
+from genre_assets_tests.labelled import add_ten
 
 RANGE = {"dagster/asset_partition_range_start": GENRES[0], "dagster/asset_partition_range_end": GENRES[-1]}
+
+pytestmark = pytest.mark.usefixtures("ten_genres")
 
 
 def materialise(resources: dict[str, Any], genre: str | None = None) -> dg.ExecuteInProcessResult:
@@ -26,7 +29,7 @@ def materialise(resources: dict[str, Any], genre: str | None = None) -> dg.Execu
         return dg.materialize(
             [*assets.ASSETS, *checks.CHECKS],
             resources=resources,
-            instance=instance,
+            instance=add_ten(instance),
             partition_key=genre,
             tags=None if genre else RANGE,
         )

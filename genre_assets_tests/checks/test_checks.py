@@ -13,6 +13,7 @@ from genre_assets.settings import Settings, load_settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.checks import audio_cases, model_cases, packaging_cases, serving_cases
 from genre_assets_tests.checks.world import Asked, Case, World
+from genre_assets_tests.labelled import add_ten, keep_ten
 
 CASES = [*audio_cases.CASES, *model_cases.CASES, *packaging_cases.CASES, *serving_cases.CASES]
 
@@ -29,7 +30,8 @@ def world(
         }
     )  # fmt: skip
     with dg.DagsterInstance.ephemeral() as instance:
-        yield World(settings, store, database, tmp_path, instance, monkeypatch)
+        keep_ten(store, settings)
+        yield World(settings, store, database, tmp_path, add_ten(instance), monkeypatch)
 
 
 def test_every_check_of_the_definitions_has_a_case() -> None:

@@ -14,6 +14,7 @@ from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.faults.conftest import FULL, assert_says, command, straight_to
 from genre_assets_tests.faults.proxy import FaultProxy, Kind
+from genre_assets_tests.labelled import add_ten
 
 pytestmark = pytest.mark.stack
 RANGE = {"dagster/asset_partition_range_start": GENRES[0], "dagster/asset_partition_range_end": GENRES[-1]}
@@ -36,7 +37,11 @@ def materialise(settings: Settings) -> dg.ExecuteInProcessResult:
     resources: dict[str, Any] = {"settings": settings, "store": dg.ResourceDefinition.hardcoded_resource(store)}
     with dg.DagsterInstance.ephemeral() as instance:
         return dg.materialize(
-            [*assets.ASSETS, *checks.CHECKS], resources=resources, instance=instance, tags=RANGE, raise_on_error=False
+            [*assets.ASSETS, *checks.CHECKS],
+            resources=resources,
+            instance=add_ten(instance),
+            tags=RANGE,
+            raise_on_error=False,
         )
 
 

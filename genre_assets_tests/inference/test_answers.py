@@ -20,7 +20,7 @@ from genre_assets.triton.protocol import row_id
 from genre_assets_tests.serving.toys import clip, toy_model
 
 COLUMNS = len(FEATURE_SETS["default"].columns)
-SERVED = ServedBy("xgboost", 3, "champion", 0.2)
+SERVED = ServedBy("xgboost", 3, "champion", 0.2, GENRES)
 
 
 @pytest.fixture(scope="module")

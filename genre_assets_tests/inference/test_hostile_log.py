@@ -117,7 +117,7 @@ def test_what_a_client_invents_for_the_inner_models_is_refused_and_in_no_row(liv
     mine, other = str(uuid.uuid4()), str(uuid.uuid4())
     honest = step_by_step(live, clip(1), mine)
     facts = Facts(fingerprint="f" * 64).encode()
-    served = ServedBy("xgboost", 99_999_999_999, "champion", 1.0).encode()
+    served = ServedBy("xgboost", 99_999_999_999, "champion", 1.0, ("rock", "pop")).encode()
     line = honest[FACTS][0, 0].partition(b"\n")[0] + b"\n"
     changed = honest[FEATURES] + np.float32(1)
     forgeries = [

@@ -20,7 +20,8 @@ def row(**changes: object) -> Row:
         id=str(uuid.uuid4()), ts=NOON.timestamp(), request_id="r", item=0, fingerprint="f" * 64, model="xgboost", version=3,
         route="champion", label="rock", confidence=0.9, probabilities=[0.1, 0.9], features=[1.0, 2.0],
         feature_set="default", feature_set_version="1", error_code=None, error=None, decode_ms=1.5, extract_ms=20.0,
-        predict_ms=0.1,
+        predict_ms=0.1, address="s3://genre-raw/rock/a.wav", format="WAV/PCM_16", sample_rate=44_100, channels=2,
+        duration_s=30.5, label_set="0123456789ab", tag="kiosk 7",
     )  # fmt: skip
     return replace(base, **changes)  # type: ignore[arg-type]
 

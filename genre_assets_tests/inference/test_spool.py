@@ -13,7 +13,7 @@ import pytest
 
 from genre_assets.database import Database
 from genre_assets.inference import spool as prediction_spool
-from genre_assets.inference.request_log import Row, read
+from genre_assets.inference.request_log import COLUMNS, REQUIRED, Row, read
 from genre_assets.inference.request_rows import Refused
 from genre_assets.inference.set_aside import SetAside
 from genre_assets.inference.spool import LogState, PredictionLog
@@ -110,6 +110,19 @@ def test_the_open_segment_of_a_living_process_is_left_alone(database: Database, 
     assert len(list(tmp_path.glob("*.open"))) == 1
     other.close()
     living.close()
+
+
+@pytest.mark.stack
+def test_a_line_that_an_older_release_left_on_disk_is_taken_in(database: Database, tmp_path: Path) -> None:
+    """It has the values of its time: the later columns stay empty."""
+    older = row(item=0)
+    values = [getattr(older, name) for name in COLUMNS[:REQUIRED]]
+    (tmp_path / "0.jsonl").write_text(json.dumps(values) + "\n" + json.dumps(values[:-1]) + "\n")
+    log = spool(tmp_path, database)
+    until(lambda: len(read(database)) == 1 and log.set_aside == 1, "one row, and one line that is too short")
+    log.close()
+    (kept,) = read(database).to_dict("records")
+    assert (kept["id"], kept["tag"], kept["format"]) == (older.id, None, None)
 
 
 @pytest.mark.stack

@@ -48,7 +48,7 @@ def synthetic_rows(
 def synthetic_training_set(clips: int = 4, **options: object) -> training.TrainingSet:
     """The training set of such rows."""
     rows = synthetic_rows(clips, **options)  # type: ignore[arg-type]
-    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="test", cut=CUT)
+    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="test", cut=CUT, labels=GENRES)
 
 
 @pytest.fixture(scope="session")

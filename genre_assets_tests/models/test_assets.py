@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genre_assets import audit, keys
+from genre_assets import audit, keys, labels
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
@@ -28,6 +28,7 @@ CANDIDATES = len(FAMILIES) + 1  # and the vote
 
 
 def put_features(store: ObjectStore, settings: Settings, rows: pd.DataFrame) -> None:
+    labels.keep(store, settings, labels.of_names(GENRES))
     for genre, part in rows.groupby("genre"):
         key = f"features/{settings.feature_set}/genre={genre}/part.parquet"
         store.write_parquet(settings.features_bucket, key, part)

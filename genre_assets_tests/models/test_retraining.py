@@ -11,6 +11,7 @@ from genre_assets.audio import groups
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
 from genre_assets.models.data import stored
 from genre_assets.models.retraining import HOUR, Decision, Rules, Situation, decide
 from genre_assets.models.sensors import retraining_gate
@@ -72,21 +73,21 @@ def test_ten_genres_that_change_within_minutes_are_one_retraining() -> None:
 
 def test_new_recordings_are_counted_against_the_training_set(store: ObjectStore, small: Settings) -> None:
     put_features(store, small, synthetic_rows())
-    assert stored.new_recordings(store, small) is None
+    assert stored.news(store, small) == stored.News()
     stored.write(store, small, synthetic_training_set())
-    assert stored.new_recordings(store, small) == 0
+    assert stored.news(store, small) == stored.News()
     put_features(store, small, pd.concat([synthetic_rows(), synthetic_rows(2, seed=1, genres=("jazz", "rock"))]))
-    assert stored.new_recordings(store, small) == 4
+    assert stored.news(store, small) == stored.News(recordings=4)
 
 
 def test_features_of_an_older_extractor_are_not_trained_on(store: ObjectStore, small: Settings) -> None:
     put_features(store, small, synthetic_rows())
     key = "features/gtzan37/genre=jazz/manifest.json"
     store.write_json(small.features_bucket, key, {"feature_set_version": FEATURE_SETS["gtzan37"].version})
-    assert len(stored.read_features(store, small)) == 120
+    assert len(stored.read_features(store, small, GENRES)) == 120
     store.write_json(small.features_bucket, key, {"feature_set_version": "of last year"})
     with pytest.raises(BadInput, match="version of last year, the extractor makes"):
-        stored.read_features(store, small)
+        stored.read_features(store, small, GENRES)
 
 
 def test_a_sidecar_without_its_columns_is_refused(store: ObjectStore, small: Settings) -> None:
@@ -137,7 +138,7 @@ def test_the_sensor_reads_features_only_when_something_changed(
     def fail(*_: object) -> None:
         raise AssertionError("the features were read again")
 
-    monkeypatch.setattr(stored, "read_features", fail)
+    monkeypatch.setattr(stored, "news", fail)
     assert "0 new clips" in tick(first.cursor).skip_reason.skip_message
 
 

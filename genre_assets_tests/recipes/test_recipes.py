@@ -31,7 +31,7 @@ class Recipe:
 
 
 def recipes() -> list[Recipe]:
-    """The sections that have a patch."""
+    """The sections, with their patches."""
     sections = (ROOT / "CONTRIBUTING.md").read_text().split("\n## ")[1:]
     return [
         Recipe(section.partition("\n")[0], "\n".join(_blocks(section, "diff")), _commands(section))
@@ -77,12 +77,14 @@ def test_the_five_commonest_changes_have_a_recipe() -> None:
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("recipe", recipes(), ids=lambda recipe: recipe.title)
 def test_a_recipe_works_as_written(recipe: Recipe, copy: Path, tmp_path: Path) -> None:
-    assert 0 < len(recipe.files) <= AT_MOST
-    patch = tmp_path / "recipe.patch"
-    patch.write_text(recipe.patch)
-    run(copy, "git", "apply", str(patch))
-    run(copy, "ruff", "check", *recipe.files)
-    run(copy, "ruff", "format", "--check", *recipe.files)
+    assert len(recipe.files) <= AT_MOST
+    assert recipe.files or recipe.title == "Another label set", "only labels need no code"
+    if recipe.files:
+        patch = tmp_path / "recipe.patch"
+        patch.write_text(recipe.patch)
+        run(copy, "git", "apply", str(patch))
+        run(copy, "ruff", "check", *recipe.files)
+        run(copy, "ruff", "format", "--check", *recipe.files)
     assert recipe.commands
     for command in recipe.commands:
         run(copy, *command.split())

@@ -18,13 +18,20 @@ CUT = Cut(30.0, 10.0, "start", 1.0)
 
 
 def toy_model(
-    folder: Path, *, version: int, family: str, seed: int, feature_set: str = "default", cut: Cut = CUT
+    folder: Path,
+    *,
+    version: int,
+    family: str,
+    seed: int,
+    feature_set: str = "default",
+    cut: Cut = CUT,
+    labels: tuple[str, ...] = GENRES,
 ) -> Path:
     """A random linear softmax classifier as a portable model."""
     features = FEATURE_SETS[feature_set]
     random = np.random.default_rng(seed)
-    weights = (random.standard_normal((len(features.columns), len(GENRES))) * 0.01).astype(np.float32)
-    bias = random.standard_normal(len(GENRES)).astype(np.float32)
+    weights = (random.standard_normal((len(features.columns), len(labels))) * 0.01).astype(np.float32)
+    bias = random.standard_normal(len(labels)).astype(np.float32)
     # Squashed first: raw features differ by orders of magnitude.
     nodes = [
         helper.make_node("Tanh", [INPUT], ["squashed"]),
@@ -36,7 +43,7 @@ def toy_model(
         nodes,
         "toy",
         [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, [None, len(features.columns)])],
-        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, len(GENRES)])],
+        [helper.make_tensor_value_info(OUTPUT, TensorProto.FLOAT, [None, len(labels)])],
         [numpy_helper.from_array(weights, "weights"), numpy_helper.from_array(bias, "bias")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
@@ -45,7 +52,7 @@ def toy_model(
     onnx.checker.check_model(model)
     (folder / MODEL_FILE).write_bytes(data)
     manifest = ModelManifest(
-        family=family, labels=GENRES, feature_set=features.name, feature_set_version=features.version,
+        family=family, labels=labels, feature_set=features.name, feature_set_version=features.version,
         columns=features.columns, data_version="toy", run_id=f"run{version}", created="2026-11-23T00:00:00+00:00",
         version=version, hashes={MODEL_FILE: hashlib.sha256(data).hexdigest()}, libraries={"onnx": onnx.__version__},
         cut=cut,

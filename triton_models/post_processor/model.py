@@ -19,6 +19,7 @@ from genre_assets.triton.protocol import (
     FACTS,
     FEATURES,
     LABEL,
+    LABEL_SET,
     PROBABILITIES,
     PROBE,
     REQUEST_FAILED,
@@ -38,7 +39,6 @@ class TritonPythonModel:
         check_numpy()
         given = {key: value["string_value"] for key, value in json.loads(args["model_config"])["parameters"].items()}
         settings = load_settings()
-        self.labels = tuple(json.loads(given["labels"]))
         self.feature_set = (given["feature_set"], given["feature_set_version"])
         self.metrics = Metrics(pb_utils)
         self.seals = Seals(settings.home / SEAL_KEY)
@@ -73,7 +73,7 @@ class TritonPythonModel:
         facts = [Facts.decode(text) for text in told]
         told = self.seals.opened("served", request_id, tensors[SERVED_BY].reshape(-1), [features, scores])
         served = [ServedBy.decode(text) for text in told]
-        answers = [answer(f, s, self.labels) for f, s in zip(facts, scores, strict=True)]
+        answers = [answer(f, s, by.labels) for f, s, by in zip(facts, scores, served, strict=True)]
         if request_id.startswith(PROBE):
             self.metrics.count_probe(len(answers))
         else:
@@ -86,7 +86,7 @@ class TritonPythonModel:
             )
             for given, known, by in zip(answers, facts, served, strict=True):
                 self.metrics.count(given, known, by)
-        probabilities = np.zeros((len(answers), len(self.labels)), np.float32)
+        probabilities = np.zeros(scores.shape, np.float32)
         for row, given in zip(probabilities, answers, strict=True):
             if given.probabilities:
                 row[:] = given.probabilities
@@ -94,6 +94,7 @@ class TritonPythonModel:
             [
                 pb_utils.Tensor(LABEL, _column([a.label for a in answers])),
                 pb_utils.Tensor(PROBABILITIES, probabilities),
+                pb_utils.Tensor(LABEL_SET, _column([by.label_set for by in served])),
                 pb_utils.Tensor(ERROR, _column([a.message for a in answers])),
             ]
         )

@@ -15,7 +15,7 @@ from genre_assets.inference.seal import Seals
 from genre_assets.inference.store import Places
 from genre_assets.settings import load_settings
 from genre_assets.store import s3_client
-from genre_assets.triton.protocol import AUDIO, FACTS, FEATURES, SEAL_KEY, failed
+from genre_assets.triton.protocol import AUDIO, FACTS, FEATURES, LONGEST_TAG, SEAL_KEY, TAG, failed
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ class TritonPythonModel:
         try:
             items = pb_utils.get_input_tensor_by_name(request, AUDIO).as_numpy().reshape(-1)
             refused = refused_id(request.request_id())
-            features, facts = self.maker.make(items if refused is None else [b""] * len(items))
+            features, facts = self.maker.make(items if refused is None else [b""] * len(items), _tag(request))
             facts = facts if refused is None else [refused] * len(items)
             sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
             encoded = np.array(sealed, dtype=object).reshape(-1, 1)
@@ -65,3 +65,9 @@ class TritonPythonModel:
         except Exception as error:  # one request must not fail those that it was batched with
             log.exception("a request failed")
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(failed(error)))
+
+
+def _tag(request: Any) -> str:
+    """The request's parameter by which a client may name itself; it is logged."""
+    said = json.loads(request.parameters() or "{}").get(TAG, "")
+    return said[:LONGEST_TAG] if isinstance(said, str) else ""

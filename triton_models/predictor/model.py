@@ -37,7 +37,8 @@ class TritonPythonModel:
             features = pb_utils.get_input_tensor_by_name(request, FEATURES).as_numpy()
             started = time.perf_counter()
             scores = self.predictor.scores(features)
-            served = ServedBy(self.family, self.version, self.route, (time.perf_counter() - started) * 1e3)
+            milliseconds = (time.perf_counter() - started) * 1e3
+            served = ServedBy(self.family, self.version, self.route, milliseconds, self.predictor.manifest.labels)
             shape = (len(features), 1)
             said = [served.encode()] * len(features)
             sealed = self.seals.seal("served", request.request_id(), said, [features, scores])

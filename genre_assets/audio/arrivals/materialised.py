@@ -4,8 +4,8 @@ import hashlib
 import json
 from dataclasses import asdict
 
-from genre_assets.audio.tables import features, inventory, listing
-from genre_assets.genres import GENRES
+from genre_assets import labels
+from genre_assets.audio.tables import features, inventory
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -17,11 +17,11 @@ def digests(store: ObjectStore, settings: Settings) -> dict[str, str]:
     Reads manifests only, no table.
     """
     held = {}
-    for genre in (*GENRES, listing.UNKNOWN):
+    for genre in (*labels.names(store, settings), labels.UNKNOWN):
         claim = inventory.read_claim(store, settings, genre)
         if claim is None or claim.rules != inventory.rules_of(settings):
             continue
-        if genre == listing.UNKNOWN or features.is_up_to_date(store, settings, genre, claim.usable):
+        if genre == labels.UNKNOWN or features.is_up_to_date(store, settings, genre, claim.usable):
             held[genre] = claim.listing
     return held
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from genre_assets import keys
+from genre_assets import keys, labels
 from genre_assets.audio.decoding.reasons import OK, Reason
 from genre_assets.audio.extract import Limits
 from genre_assets.audio.recordings.duplicates import settle
@@ -21,7 +21,6 @@ from genre_assets.audio.tables.fetch import fetched
 from genre_assets.audio.tables.inspect_file import Inspection, inspect, refused, rules
 from genre_assets.audio.workers.pool import Lost, MapTasks, Progress, map_files
 from genre_assets.errors import DamagedObject
-from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectInfo, ObjectStore
@@ -69,11 +68,9 @@ def read_all(store: ObjectStore, settings: Settings, *, quarantine: bool = False
     """All genres' inventories (or the whole quarantine) in one table, with a column `genre`."""
     import pandas as pd
 
-    genres = (*GENRES, listing.UNKNOWN) if quarantine else GENRES
-    return pd.concat(
-        [read(store, settings, genre, quarantine=quarantine).assign(genre=genre) for genre in genres],
-        ignore_index=True,
-    )
+    genres = [*labels.names(store, settings), *([labels.UNKNOWN] if quarantine else [])]
+    tables = [read(store, settings, genre, quarantine=quarantine).assign(genre=genre) for genre in genres]
+    return pd.concat(tables or [table([]).assign(genre="")], ignore_index=True)
 
 
 @dataclass(frozen=True)
@@ -108,8 +105,12 @@ def update(
     map_tasks: MapTasks = map_files,
 ) -> Update:
     """Bring the inventories of `genres` up to date with the raw bucket. Raises `TransientFailure` if S3 is away."""
-    found = listing.by_genre(store.list(settings.raw_bucket))
-    stored = {genre: read(store, settings, genre) for genre in GENRES}
+    label_set = labels.read(store, settings)
+    found = listing.by_genre(store.list(settings.raw_bucket), label_set.names)
+    genres = [
+        genre for genre in genres if genre in label_set.names
+    ]  # one may have been removed since the run was asked for
+    stored = {genre: read(store, settings, genre) for genre in label_set.names}
     checkpoint = Checkpoint(store, settings, "inventory")
     known = _known(settings, [*checkpoint.rows(), *(row for genre in genres for row in records(stored[genre]))])
     new = [item for genre in genres for item in found[genre] if _identity(item) not in known]
@@ -124,18 +125,18 @@ def update(
     known |= inspected
     fresh = {genre: table(_present(found[genre], known)) for genre in genres}
     settled = _settled({**stored, **fresh})
-    also = [g for g in GENRES if g not in genres and not _same(settled[g], stored[g])]
+    also = [g for g in label_set.names if g not in genres and not _same(settled[g], stored[g])]
     written = [g for g in (*genres, *also) if read_claim(store, settings, g) != claim_on(settings, settled[g])]
     for genre in written:
         write(store, settings, genre, settled[genre])
-    _write_unknown(store, settings, found[listing.UNKNOWN])
+    _write_unknown(store, settings, label_set.names, found[labels.UNKNOWN])
     checkpoint.remove()
     return Update(
         {genre: settled[genre] for genre in genres},
         frozenset(written),
         inspected=len(new),
         unchanged=sum(len(found[genre]) for genre in genres) - len(new),
-        unknown=len(found[listing.UNKNOWN]),
+        unknown=len(found[labels.UNKNOWN]),
         seconds=progress.seconds,
     )
 
@@ -219,7 +220,8 @@ def _row(item: ObjectInfo, inspection: Inspection | Lost, by_rules: str) -> dict
 def _settled(tables: "dict[str, pd.DataFrame]") -> "dict[str, pd.DataFrame]":
     import pandas as pd
 
-    joined = settle(pd.concat([frame.assign(genre=genre) for genre, frame in tables.items()], ignore_index=True))
+    every = [frame.assign(genre=genre) for genre, frame in tables.items()] or [table([]).assign(genre="")]
+    joined = settle(pd.concat(every, ignore_index=True))
     return {g: joined[joined["genre"] == g][list(COLUMNS)].reset_index(drop=True).astype(COLUMNS) for g in tables}
 
 
@@ -239,8 +241,9 @@ def _inspect_object(settings: Settings, store: ObjectStore, item: ObjectInfo) ->
         return None
 
 
-def _write_unknown(store: ObjectStore, settings: Settings, items: Sequence[ObjectInfo]) -> None:
-    refusal = refused(Reason.UNKNOWN_GENRE, f"its folder is not one of {', '.join(GENRES)}")
+def _write_unknown(store: ObjectStore, settings: Settings, genres: Sequence[str], items: Sequence[ObjectInfo]) -> None:
+    said = f"its folder is no label's ({', '.join(genres) or 'there is none'}); genre-assets labels add makes it one"
+    refusal = refused(Reason.UNKNOWN_GENRE, said)
     frame = table(_row(item, refusal, rules_of(settings)) for item in items)
-    store.write_parquet(settings.features_bucket, keys.quarantine(listing.UNKNOWN), frame)
-    _write_claim(store, settings, listing.UNKNOWN, frame)
+    store.write_parquet(settings.features_bucket, keys.quarantine(labels.UNKNOWN), frame)
+    _write_claim(store, settings, labels.UNKNOWN, frame)

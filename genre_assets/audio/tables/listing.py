@@ -1,17 +1,15 @@
 """What is in the raw bucket, by genre, and what changed in it: pure functions over listings.
 
-Keys are `<genre>/<anything>`. What the platform itself keeps at the bucket's root (`groups.csv`, `labels/`) is no audio.
+Keys are `<genre>/<anything>`. What the platform itself keeps at the bucket's root (`groups.csv`, `labels.yaml`, `labels/`) is no audio.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from genre_assets import keys
-from genre_assets.genres import GENRES
+from genre_assets.labels import UNKNOWN
 from genre_assets.store import ObjectInfo
-
-UNKNOWN = "unknown"  # the quarantine's name for what lies in no genre's folder
 
 
 class Listed(Protocol):
@@ -25,13 +23,13 @@ class Listed(Protocol):
     def size(self) -> int: ...  # noqa: D102
 
 
-def by_genre(objects: Iterable[ObjectInfo]) -> dict[str, list[ObjectInfo]]:
-    """The objects of every genre (an empty list for an empty one), and of `UNKNOWN`."""
-    found: dict[str, list[ObjectInfo]] = {genre: [] for genre in (*GENRES, UNKNOWN)}
+def by_genre(objects: Iterable[ObjectInfo], genres: Sequence[str]) -> dict[str, list[ObjectInfo]]:
+    """The objects of every one of `genres` (an empty list for an empty one), in their order, and of `UNKNOWN`, last."""
+    found: dict[str, list[ObjectInfo]] = {genre: [] for genre in (*genres, UNKNOWN)}
     for item in objects:
         if keys.is_audio(item.key):
             folder, _, name = item.key.partition("/")
-            found[folder if name and folder in GENRES else UNKNOWN].append(item)
+            found[folder if name and folder in found else UNKNOWN].append(item)
     return found
 
 
@@ -41,16 +39,16 @@ def digest(objects: Iterable[Listed]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]
 
 
-def digests(objects: Iterable[ObjectInfo]) -> dict[str, str]:
-    """The digest of every genre and of `UNKNOWN`."""
-    return {genre: digest(items) for genre, items in by_genre(objects).items()}
+def digests(objects: Iterable[ObjectInfo], genres: Sequence[str]) -> dict[str, str]:
+    """The digest of every one of `genres`, in their order, and of `UNKNOWN`, last."""
+    return {genre: digest(items) for genre, items in by_genre(objects, genres).items()}
 
 
 def changed(now: Mapping[str, str], before: Mapping[str, str]) -> list[str]:
-    """Genres whose digest is another, in label order.
+    """Genres whose digest is another, in the order of `now`.
 
     Every run looks at what lies in no genre; if nothing else changed, that is a run of the first genre.
     """
-    different = {genre for genre, value in now.items() if before.get(genre) != value}
-    genres = [genre for genre in GENRES if genre in different]
-    return genres or ([GENRES[0]] if UNKNOWN in different else [])
+    different = [genre for genre, value in now.items() if before.get(genre) != value]
+    genres = [genre for genre in different if genre != UNKNOWN]
+    return genres or ([genre for genre in now if genre != UNKNOWN][:1] if different else [])

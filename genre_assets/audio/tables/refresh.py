@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from genre_assets import labels
 from genre_assets.audio.decoding.reasons import AudioError
 from genre_assets.audio.extract import Limits, extract_item, feature_set_named
 from genre_assets.audio.tables import features, inventory
@@ -12,7 +13,6 @@ from genre_assets.audio.tables.checkpoint import Checkpoint
 from genre_assets.audio.tables.features import Rows
 from genre_assets.audio.tables.fetch import fetched
 from genre_assets.audio.workers.pool import MapTasks, Progress, map_files
-from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -71,9 +71,10 @@ def refresh(
 
     Raises `TransientFailure` if S3 is away.
     """
-    files = {genre: inventory.usable(inventory.read(store, settings, genre)) for genre in GENRES}
-    manifests = {genre: features.read_manifest(store, settings, genre) for genre in GENRES}
-    due = [genre for genre in GENRES if genre in genres or _is_stale(manifests[genre], files[genre])]
+    known_genres = labels.names(store, settings)
+    files = {genre: inventory.usable(inventory.read(store, settings, genre)) for genre in known_genres}
+    manifests = {genre: features.read_manifest(store, settings, genre) for genre in known_genres}
+    due = [genre for genre in known_genres if genre in genres or _is_stale(manifests[genre], files[genre])]
     known, left_out = _known(store, settings, manifests)
     checkpoint = Checkpoint(store, settings, f"features-{settings.feature_set}")
     known |= _from_checkpoint(settings, checkpoint)

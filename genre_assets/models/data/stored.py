@@ -1,13 +1,15 @@
 """Reads and writes the training set in the object store, and reads what it is made from."""
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from genre_assets import keys
+from genre_assets import keys, labels
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.audio.tables import features
 from genre_assets.errors import BadInput
+from genre_assets.models.data import tables
 from genre_assets.models.data.training import Manifest, TrainingSet, content_hash
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -15,13 +17,29 @@ from genre_assets.store import ObjectStore
 if TYPE_CHECKING:
     import pandas as pd
 
+    from genre_assets.labels import LabelSet
 
-def read_features(store: ObjectStore, settings: Settings) -> "pd.DataFrame":
-    """Every partition of the configured feature set, joined. Raises `BadInput` when there is none."""
+
+def read_rows(store: ObjectStore, settings: Settings) -> "tuple[pd.DataFrame, LabelSet]":
+    """The rows for a training set, from the stored features or the ready tables, and the label set that they are of.
+
+    While the label set is open, the labels of ready tables are it. Raises `BadInput`; see `read_features`, `read_tables`.
+    """
+    if not settings.feature_tables:
+        label_set = labels.read(store, settings)
+        return read_features(store, settings, label_set.names), label_set
+    kept = labels.read_kept(store, settings)
+    rows = tables.read_tables(settings.feature_tables, FEATURE_SETS[settings.feature_set].columns, kept, store)
+    return rows, kept or labels.of_names(sorted(set(rows["genre"])))
+
+
+def read_features(store: ObjectStore, settings: Settings, genres: Sequence[str]) -> "pd.DataFrame":
+    """The tables of these genres in the configured feature set, joined. Raises `BadInput` when there is none."""
     import pandas as pd
 
     prefix = keys.features_of(settings.feature_set)
-    tables = [o.key for o in store.list(settings.features_bucket, prefix) if o.key.endswith(".parquet")]
+    wanted = {keys.features(settings.feature_set, genre) for genre in genres}
+    tables = [o.key for o in store.list(settings.features_bucket, prefix) if o.key in wanted]
     frames = [store.read_parquet(settings.features_bucket, key) for key in tables]
     frames = [f for f in frames if len(f)]
     if not frames:
@@ -64,21 +82,40 @@ class Stored:
 
 
 def look(store: ObjectStore, settings: Settings) -> Stored:
-    """List (not read) the features and the training set: the digest changes when either does."""
+    """List (not read) the features and the training set: the digest changes when either, or the label set, does."""
     tables = [f"{o.key} {o.etag}" for o in store.list(settings.features_bucket, keys.features_of(settings.feature_set))]
     made = {o.key: o for o in store.list(settings.features_bucket, keys.TRAINING_SET_MANIFEST)}
     manifest = made.get(keys.TRAINING_SET_MANIFEST)
-    digest = hashlib.sha256("\n".join([*tables, manifest.etag if manifest else ""]).encode()).hexdigest()
+    digest = hashlib.sha256(
+        "\n".join([*tables, manifest.etag if manifest else "", *labels.names(store, settings)]).encode()
+    ).hexdigest()
     return Stored(manifest.last_modified.timestamp() if manifest else None, digest)
 
 
-def new_recordings(store: ObjectStore, settings: Settings) -> int | None:
-    """How many recordings have features but are not in the stored training set; None before the first one."""
+@dataclass(frozen=True)
+class News:
+    """What is there and not in the stored training set: recordings; labels that could be learned, and labels that went."""
+
+    recordings: int = 0
+    labels: Sequence[str] = field(default_factory=list)
+    removed: Sequence[str] = field(default_factory=list)
+
+
+def news(store: ObjectStore, settings: Settings) -> News:
+    """What a new training set would have that the stored one has not; nothing before the first one."""
     try:
-        known = store.read_parquet(settings.features_bucket, keys.TRAINING_SET)["recording"]
+        known = store.read_parquet(settings.features_bucket, keys.TRAINING_SET)[["recording", "genre"]]
     except FileNotFoundError:
-        return None
-    return len(set(read_features(store, settings)["recording"]) - set(known))
+        return News()
+    names = labels.names(store, settings)
+    removed = sorted(set(known["genre"]) - set(names))
+    if settings.feature_tables:
+        return News(removed=removed)
+    rows = read_features(store, settings, names)
+    recordings = rows.groupby("genre")["recording"].nunique()
+    enough = [name for name in names if recordings.get(name, 0) >= settings.min_clips_per_genre]
+    new = [name for name in enough if name not in set(known["genre"])]
+    return News(len(set(rows["recording"]) - set(known["recording"])), new, removed)
 
 
 def _check_versions(store: ObjectStore, settings: Settings, keys: "list[str]") -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
+from genre_assets.labels import RULE, LabelSet, name_for
 from genre_assets.models.data.split import SPLITS
 from genre_assets.store import ObjectStore, parse_uri
+from genre_assets.text import visible
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,13 +26,14 @@ ALIASES = {"track_id": "key", "artist": "group"}
 KNOWN = ("key", "recording", "fingerprint", "genre", "group", "segment", "split", "start_s", "seconds")
 
 
-def read_tables(locations: str, columns: Sequence[str], store: ObjectStore) -> "pd.DataFrame":
+def read_tables(locations: str, columns: Sequence[str], labels: LabelSet | None, store: ObjectStore) -> "pd.DataFrame":
     """The rows of all tables, as `training.build` takes them.
 
     Parameters
     ----------
     locations : `[split=]path` or `[split=]s3://bucket/key`, separated by commas.
     columns : the feature columns that each table must have, and no others beside the known ones.
+    labels : the label set; None while it is open, and any label is one.
 
     Raises `BadInput` for a file that is missing or unreadable, missing or extra columns, unknown genres or splits,
     values that are not finite.
@@ -41,7 +43,7 @@ def read_tables(locations: str, columns: Sequence[str], store: ObjectStore) -> "
     frames = []
     for location in filter(None, (part.strip() for part in locations.split(","))):
         split, _, address = location.rpartition("=") if location.split("=")[0] in SPLITS else ("", "", location)
-        frame = normalised(_load(address, store), columns, name=address)
+        frame = normalised(_load(address, store), columns, labels, name=address)
         frames.append(frame.assign(split=split) if split else frame)
     if not frames:
         raise BadInput("GENRE_FEATURE_TABLES names no table")
@@ -53,12 +55,13 @@ def read_tables(locations: str, columns: Sequence[str], store: ObjectStore) -> "
     return pd.concat(frames, ignore_index=True)
 
 
-def normalised(table: "pd.DataFrame", columns: Sequence[str], *, name: str) -> "pd.DataFrame":
+def normalised(table: "pd.DataFrame", columns: Sequence[str], labels: LabelSet | None, *, name: str) -> "pd.DataFrame":
     """The table with the platform's column names, types and identities; see `read_tables` for what is refused."""
     frame = table.rename(columns={old: new for old, new in ALIASES.items() if old in table and new not in table})
-    _check(frame, columns, name)
+    _check(frame, columns, labels, name)
     features = frame[list(columns)].astype(np.float32)
     identity = frame[[c for c in KNOWN if c in frame]].copy()
+    identity["genre"] = [_label(str(genre), labels) for genre in frame["genre"]]
     if "key" not in identity:
         identity["key"] = [f"{Path(name).name}#{i}" for i in range(len(frame))]
     if "fingerprint" not in identity:
@@ -72,7 +75,7 @@ def normalised(table: "pd.DataFrame", columns: Sequence[str], *, name: str) -> "
     return identity.join(features)
 
 
-def _check(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
+def _check(frame: "pd.DataFrame", columns: Sequence[str], labels: LabelSet | None, name: str) -> None:
     if "genre" not in frame:
         raise BadInput(f"{name}: there is no column genre")
     missing = [c for c in columns if c not in frame]
@@ -87,9 +90,12 @@ def _check(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
             f"{name}: {' and '.join(said)}. A table has the columns of the feature set (GENRE_FEATURE_SET) and, beside "
             f"genre, only {', '.join(KNOWN)}, track_id, artist."
         )
-    unknown = sorted(set(frame["genre"].astype(str)) - set(GENRES))
+    unknown = sorted(genre for genre in set(frame["genre"].astype(str)) if _label(genre, labels) is None)
     if unknown:
-        raise BadInput(f"{name}: unknown genres {', '.join(unknown[:6])}; known are {', '.join(GENRES)}")
+        named = ", ".join(map(visible, unknown[:6]))
+        if labels is None:
+            raise BadInput(f"{name}: {named} cannot name a label: {RULE}")
+        raise BadInput(f"{name}: unknown genres {named}; known are {', '.join(labels.names)}")
     if "split" in frame and (bad := sorted(set(frame["split"].astype(str)) - set(SPLITS))):
         raise BadInput(f"{name}: unknown splits {', '.join(bad[:6])}; known are {', '.join(SPLITS)}")
     numbers = [c for c in columns if frame[c].dtype.kind not in "fiu"]
@@ -103,6 +109,10 @@ def _check(frame: "pd.DataFrame", columns: Sequence[str], name: str) -> None:
             f"{name}, row {row + 1}, column {columns[column]}: {values[row, column]:g} is no finite number of float32 "
             f"(NaN or infinite values, or beyond 3.4e38); {broken.sum()} values are so, in {broken.any(axis=0).sum()} columns"
         )
+
+
+def _label(genre: str, labels: LabelSet | None) -> str | None:
+    return name_for(genre) if labels is None else labels.find(genre)
 
 
 def _load(address: str, store: ObjectStore) -> "pd.DataFrame":

@@ -4,7 +4,7 @@ Pure functions over DataFrames; `models/data/stored.py` reads and writes them.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 from genre_assets.models.data import split as splitting
 
 if TYPE_CHECKING:
@@ -24,7 +23,10 @@ IDENTITY = ("key", "fingerprint", "recording", "genre", "group", "segment", "spl
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a training set is. `version` is a hash of the content: the same rows, splits and columns, the same version."""
+    """What a training set is. `version` is a hash of the content: the same rows, splits and columns, the same version.
+
+    `genres` are the classes, in the order of the probabilities of every model that is made from it.
+    """
 
     version: str
     feature_set: str
@@ -64,24 +66,33 @@ class TrainingSet:
         rows = self.frame[self.frame["split"].isin(splits)]
         return Part(
             features=rows[list(self.manifest.columns)].to_numpy(np.float32),
-            labels=np.array([GENRES.index(g) for g in rows["genre"]], dtype=np.int64),
+            labels=self.index(rows["genre"]),
             groups=rows["group"].to_numpy(str),
             recordings=rows["recording"].to_numpy(str),
+            classes=len(self.manifest.genres),
         )
+
+    def index(self, genres: Iterable[str]) -> NDArray[np.int64]:
+        """Each genre's place in the manifest's `genres`, [n]."""
+        return np.array([self.manifest.genres.index(genre) for genre in genres], dtype=np.int64)
 
 
 @dataclass(frozen=True)
 class Part:
-    """Some rows as arrays: features float32 [n, d], labels (index into GENRES) int64 [n], groups, recordings [n]."""
+    """Some rows as arrays: features float32 [n, d], labels int64 [n], groups, recordings [n].
+
+    A label is an index into the `genres` of the training set's manifest; `classes` is how many those are.
+    """
 
     features: NDArray[np.float32]
     labels: NDArray[np.int64]
     groups: NDArray[np.str_]
     recordings: NDArray[np.str_]
+    classes: int
 
     def take(self, rows: NDArray[Any]) -> "Part":
         """These rows (indices or a mask)."""
-        return Part(self.features[rows], self.labels[rows], self.groups[rows], self.recordings[rows])
+        return Part(self.features[rows], self.labels[rows], self.groups[rows], self.recordings[rows], self.classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -94,6 +105,7 @@ def build(
     feature_set: str,
     feature_set_version: str,
     cut: Cut,
+    labels: Sequence[str],
     groups: Mapping[str, str] | None = None,
     min_clips: int = 3,
 ) -> TrainingSet:
@@ -104,12 +116,13 @@ def build(
     rows : one row a segment: key, fingerprint, recording, genre, segment and the columns; with `split` (and `group`)
         when the table comes with its own, which is then kept.
     cut : how the clips were cut into rows.
+    labels : the names of the label set, in order. Those without a row are no class of the models.
     groups : key -> group (artist, album), where known; a recording without one is its own group.
     min_clips : the fewest recordings that a genre may have.
 
     Raises `BadInput` for a table from which no model can be learned; the message says what to do.
     """
-    _check(rows, columns, min_clips)
+    _check(rows, columns, labels, min_clips)
     frame = rows.copy()
     if "group" not in frame:
         known = frame["key"].map(dict(groups or {}))
@@ -132,7 +145,7 @@ def build(
         feature_set=feature_set,
         feature_set_version=feature_set_version,
         columns=tuple(columns),
-        genres=tuple(g for g in GENRES if g in set(frame["genre"])),
+        genres=tuple(label for label in labels if label in set(frame["genre"])),
         rows=len(frame),
         recordings=frame["recording"].nunique(),
         groups=frame["group"].nunique(),
@@ -155,13 +168,13 @@ def recordings_by_genre(training: TrainingSet) -> dict[str, dict[str, int]]:
     return table
 
 
-def _check(rows: "pd.DataFrame", columns: Sequence[str], min_clips: int) -> None:
+def _check(rows: "pd.DataFrame", columns: Sequence[str], labels: Sequence[str], min_clips: int) -> None:
     missing = [c for c in columns if c not in rows]
     if missing:
         raise BadInput(f"the feature table lacks {len(missing)} columns: {', '.join(missing[:8])}")
-    unknown = sorted(set(rows["genre"]) - set(GENRES))
+    unknown = sorted(set(rows["genre"]) - set(labels))
     if unknown:
-        raise BadInput(f"unknown genres in the feature table: {', '.join(unknown)}; known are {', '.join(GENRES)}")
+        raise BadInput(f"unknown genres in the feature table: {', '.join(unknown)}; known are {', '.join(labels)}")
     counts = rows.groupby("genre")["recording"].nunique()
     if len(counts) < 2:
         only = f"only {counts.index[0]} is there" if len(counts) else "the table is empty"

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.genres import GENRES
 from genre_assets.models.data.training import Part
 from genre_assets.models.families.classifier import SMALL, Floats, Params, sample_weights
 from genre_assets.models.onnx import graph
@@ -35,6 +34,7 @@ class Boosted:
 
     booster: Any
     width: int
+    classes: int
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
         """Features [n, d] -> probabilities [n, genres], not calibrated."""
@@ -53,7 +53,7 @@ class Boosted:
         """The graph of the same model, calibrated by `temperature`."""
         made = graph.Graph()
         share = made.add("Softmax", graph.ensemble(made, self.trees(), "SUM"), axis=1)
-        return graph.finish(made, share, width, len(GENRES), temperature)
+        return graph.finish(made, share, width, self.classes, temperature)
 
     def trees(self) -> graph.Trees:
         """From the booster's own JSON; thresholds are 32-bit there already, and equal base scores cancel out."""
@@ -66,7 +66,7 @@ class Boosted:
 
         left = joined("left_children").astype(np.int64)
         condition = joined("split_conditions").astype(np.float32)
-        values = np.zeros((len(left), len(GENRES)), np.float32)
+        values = np.zeros((len(left), self.classes), np.float32)
         values[np.arange(len(left)), np.repeat(of_class, sizes)] = condition
         return graph.Trees(
             tree=np.repeat(np.arange(len(trees)), sizes),
@@ -104,7 +104,7 @@ def fit(params: Params, rows: Part, seed: int) -> Boosted:
     chosen = {name: params[name] for name in params if name not in {"rounds", "balance"}}
     fixed = {
         "objective": "multi:softprob",
-        "num_class": len(GENRES),
+        "num_class": rows.classes,
         "base_score": 0.5,
         "tree_method": "hist",
         "max_bin": 32,
@@ -112,4 +112,5 @@ def fit(params: Params, rows: Part, seed: int) -> Boosted:
         "seed": seed,
     }
     rounds = params["rounds"] if len(rows) >= SMALL else min(params["rounds"], 60)
-    return Boosted(xgboost.train({**chosen, **fixed}, data, num_boost_round=rounds), rows.features.shape[1])
+    booster = xgboost.train({**chosen, **fixed}, data, num_boost_round=rounds)
+    return Boosted(booster, rows.features.shape[1], rows.classes)

@@ -20,10 +20,10 @@ SMALL = 500
 
 
 class Classifier(Protocol):
-    """A fitted model. It answers for all genres, in GENRES order; one that training never saw gets (nearly) nothing."""
+    """A fitted model. It answers for all classes, in label order; one that training never saw gets (nearly) nothing."""
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
-        """Features [n, d] -> probabilities [n, genres], not calibrated."""
+        """Features [n, d] -> probabilities [n, classes], not calibrated."""
 
     def to_onnx(self, width: int, temperature: float) -> "ModelProto":
         """The graph of the same model, calibrated by `temperature`."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.genres import GENRES
 from genre_assets.models.data.training import Part
 from genre_assets.models.families.classifier import SMALL, Floats, Params, sample_weights
 from genre_assets.models.onnx import graph
@@ -30,10 +29,11 @@ class Forest:
     """scikit-learn's random forest."""
 
     estimator: Any
+    classes: int
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
         """Features [n, d] -> probabilities [n, genres], not calibrated."""
-        answer = np.zeros((len(features), len(GENRES)))
+        answer = np.zeros((len(features), self.classes))
         answer[:, self.estimator.classes_] = self.estimator.predict_proba(features)
         return answer
 
@@ -46,7 +46,7 @@ class Forest:
         """The graph of the same model, calibrated by `temperature`."""
         made = graph.Graph()
         share = graph.ensemble(made, self.trees(), "AVERAGE")  # the mean of the leaves' class shares
-        return graph.finish(made, share, width, len(GENRES), temperature)
+        return graph.finish(made, share, width, self.classes, temperature)
 
     def trees(self) -> graph.Trees:
         """Thresholds are rounded down to 32 bits: for a 32-bit x, `x <= t` then holds exactly when it held before."""
@@ -56,7 +56,7 @@ class Forest:
         above = rounded > threshold
         rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
         shares = np.concatenate([t.value[:, 0, :] for t in parts])
-        values = np.zeros((len(shares), len(GENRES)), np.float32)
+        values = np.zeros((len(shares), self.classes), np.float32)
         values[:, self.estimator.classes_] = shares / shares.sum(axis=1, keepdims=True)
         return graph.Trees(
             tree=np.repeat(np.arange(len(parts)), [t.node_count for t in parts]),
@@ -92,4 +92,4 @@ def fit(params: Params, rows: Part, seed: int) -> Forest:
         random_state=seed,
         n_jobs=1,
     )
-    return Forest(estimator.fit(rows.features, rows.labels, sample_weight=sample_weights(params, rows)))
+    return Forest(estimator.fit(rows.features, rows.labels, sample_weight=sample_weights(params, rows)), rows.classes)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.genres import GENRES
 from genre_assets.models.data.training import Part
 from genre_assets.models.families.classifier import Floats, Params, sample_weights
 from genre_assets.models.onnx import graph
@@ -49,7 +48,7 @@ class Linear:
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
         """Features [n, d] -> probabilities [n, genres], not calibrated."""
-        answer = np.zeros((len(features), len(GENRES)))
+        answer = np.zeros((len(features), len(self.spec.bias)))
         answer[:, self.estimator.classes_] = self.estimator.predict_proba(_placed(features, self.spec))
         return answer
 
@@ -77,7 +76,7 @@ def fit(params: Params, rows: Part, seed: int) -> Linear:
     """Fit on the rows; the same rows, parameters and seed give the same model."""
     from sklearn.linear_model import LogisticRegression
 
-    spec = _transform(rows.features.astype(np.float64), params["shape"])
+    spec = _transform(rows.features.astype(np.float64), params["shape"], rows.classes)
     estimator = LogisticRegression(C=params["C"], max_iter=1000, tol=1e-3, random_state=seed)
     estimator.fit(_placed(rows.features, spec), rows.labels, sample_weight=sample_weights(params, rows))
     return Linear(estimator, _with_weights(spec, estimator))
@@ -101,7 +100,7 @@ def likeliest_exponents(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return best
 
 
-def _transform(features: NDArray[np.float64], shape: str) -> Spec:
+def _transform(features: NDArray[np.float64], shape: str, classes: int) -> Spec:
     from sklearn.preprocessing import RobustScaler
 
     scaler = RobustScaler().fit(features)
@@ -116,8 +115,8 @@ def _transform(features: NDArray[np.float64], shape: str) -> Spec:
         mean=shaped.mean(axis=0),
         deviation=np.where(deviation > 0, deviation, 1.0),
         clip=CLIP,
-        weights=np.zeros((features.shape[1], len(GENRES))),
-        bias=np.zeros(len(GENRES)),
+        weights=np.zeros((features.shape[1], classes)),
+        bias=np.zeros(classes),
     )
 
 
@@ -133,7 +132,7 @@ def _with_weights(spec: Spec, estimator: Any) -> Spec:
     rows, bias = estimator.coef_, estimator.intercept_
     if len(estimator.classes_) == 2:
         rows, bias = np.vstack([-rows, rows]) / 2, np.concatenate([-bias, bias]) / 2
-    weights, biases = np.zeros_like(spec.weights), np.full(len(GENRES), -1e4)
+    weights, biases = np.zeros_like(spec.weights), np.full(len(spec.bias), -1e4)
     weights[:, estimator.classes_] = rows.T
     biases[estimator.classes_] = bias
     return replace(spec, weights=weights, bias=biases)

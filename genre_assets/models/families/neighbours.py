@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.genres import GENRES
 from genre_assets.models.data.training import Part
 from genre_assets.models.families.classifier import Floats, Params
 from genre_assets.models.onnx import graph
@@ -45,10 +44,11 @@ class NearestNeighbours:
 
     estimator: Any
     spec: Spec
+    classes: int
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
         """Features [n, d] -> probabilities [n, genres], not calibrated."""
-        answer = np.zeros((len(features), len(GENRES)))
+        answer = np.zeros((len(features), self.classes))
         answer[:, self.estimator.classes_] = self.estimator.predict_proba(_placed(features, self.spec))
         return answer
 
@@ -58,7 +58,7 @@ class NearestNeighbours:
 
     def to_onnx(self, width: int, temperature: float) -> "ModelProto":
         """The graph of the same model, calibrated by `temperature`."""
-        return _graph(self.spec, width, len(GENRES), temperature)
+        return _graph(self.spec, width, self.classes, temperature)
 
 
 def suggest(trial: "Trial") -> Params:
@@ -94,7 +94,7 @@ def fit(params: Params, rows: Part, seed: int) -> NearestNeighbours:
     spec = replace(spec, rows=_placed(rows.features, spec))
     weights = "uniform" if spec.softening is None else lambda distance: 1 / (distance + spec.softening)
     estimator = KNeighborsClassifier(spec.k, weights=weights, metric=spec.metric, algorithm="brute", n_jobs=1)
-    return NearestNeighbours(estimator.fit(spec.rows, rows.labels), spec)
+    return NearestNeighbours(estimator.fit(spec.rows, rows.labels), spec, rows.classes)
 
 
 def _placed(features: Floats, spec: Spec) -> NDArray[np.float64]:

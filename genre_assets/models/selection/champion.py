@@ -12,7 +12,6 @@ import numpy as np
 
 from genre_assets import keys
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 from genre_assets.models.data.split import TEST, TRAIN, VALIDATION
 from genre_assets.models.data.training import Part, TrainingSet
 from genre_assets.models.families.catalogue import FAMILIES
@@ -99,7 +98,7 @@ def publish_reference(
 def perturbed_rows(training: TrainingSet, manifest: ModelManifest, settings: Settings, store: ObjectStore) -> Perturbed:
     """Held-out clips, perturbed, as a model of this manifest wants them cut; features with noise, without the clips."""
     held = training.frame[training.frame["split"] != TRAIN].drop_duplicates("key")
-    labels = {key: GENRES.index(genre) for key, genre in zip(held["key"], held["genre"], strict=True)}
+    labels = dict(zip(held["key"], training.index(held["genre"]).tolist(), strict=True))
     groups = dict(zip(held["key"], held["group"], strict=True))
     clips = []
     for key in spread_over_genres(labels, settings.robustness_clips):
@@ -156,7 +155,7 @@ class _Election:
         return select.challenge(
             _candidate(current, model, own),
             [_candidate(c, self._loaded(c), held) for c in challengers],
-            len(GENRES),
+            len(self.training.manifest.genres),
             margin=self.settings.gate_margin,
             recall_floor=self.settings.gate_recall_floor,
             seed=self.settings.seed,
@@ -229,7 +228,7 @@ def _replaced(model: PortableModel, known: "pd.DataFrame", training: TrainingSet
         return f"it was trained on the features {mine.feature_set} {mine.feature_set_version}, the data has {wanted}"
     if mine.cut is None:
         return "it does not say how its clips were cut: it is of an older release of the platform"
-    if mine.columns != data.columns or mine.labels != GENRES:
+    if mine.columns != data.columns or mine.labels != data.genres:
         return "its columns or labels are not those of the data"
     if not known["recording"].isin(training.frame["recording"]).any():
         return "none of the recordings that it was trained on is left"
@@ -238,4 +237,4 @@ def _replaced(model: PortableModel, known: "pd.DataFrame", training: TrainingSet
 
 def _candidate(version: RegisteredVersion, model: PortableModel, held: Part) -> Candidate:
     songs = fit.songs_of(held, model.probabilities(held.features))
-    return Candidate(version.version, version.family, songs, evaluate.evaluate(songs, GENRES))
+    return Candidate(version.version, version.family, songs, evaluate.evaluate(songs, model.manifest.labels))

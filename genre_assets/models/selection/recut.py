@@ -7,7 +7,6 @@ import numpy as np
 from genre_assets.audio.decoding.reasons import AudioError
 from genre_assets.audio.extract import Limits, extract_item
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 from genre_assets.models.data.split import VALIDATION
 from genre_assets.models.data.training import Part, TrainingSet
 from genre_assets.models.onnx.portable import ModelManifest
@@ -41,9 +40,11 @@ def recut(
         except (FileNotFoundError, AudioError):
             continue
         rows.append(features)
-        labels += [GENRES.index(genre)] * len(features)
+        labels += [genre] * len(features)
         groups += [group] * len(features)
         names += [recording] * len(features)
     if not rows:
         raise BadInput("the audio of no held-out recording is at hand")
-    return Part(np.concatenate(rows), np.array(labels, dtype=np.int64), np.array(groups), np.array(names))
+    return Part(
+        np.concatenate(rows), training.index(labels), np.array(groups), np.array(names), len(training.manifest.genres)
+    )

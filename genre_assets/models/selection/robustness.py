@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.genres import GENRES
 from genre_assets.models.data.training import Part
 from genre_assets.models.onnx.portable import PortableModel
 from genre_assets.models.tuning import evaluate
@@ -154,11 +153,11 @@ def judge(model: PortableModel, rows: Perturbed) -> Robustness:
     each = {str(name): float(right[rows.names == name].mean()) for name in np.unique(rows.names)}
     every = np.array([f"{i:06d}" for i in range(len(right))])  # each perturbed clip counts as a recording
     heard = evaluate.Recordings(rows.labels, answers.astype(np.float64), rows.groups, every)
-    return Robustness(evaluate.evaluate(heard, GENRES), each)
+    return Robustness(evaluate.evaluate(heard, model.manifest.labels), each)
 
 
 def spread_over_genres(keys: Mapping[str, int], count: int) -> list[str]:
     """At most `count` keys, taken from the genres in turn (`keys`: key -> label), in key order within a genre."""
-    of_genre = [sorted(k for k, label in keys.items() if label == genre) for genre in range(len(GENRES))]
+    of_genre = [sorted(k for k, label in keys.items() if label == genre) for genre in sorted(set(keys.values()))]
     turns = max((len(k) for k in of_genre), default=0)
     return [k[turn] for turn in range(turns) for k in of_genre if turn < len(k)][:count]

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from genre_assets import keys
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 from genre_assets.models.data.training import TrainingSet
 from genre_assets.models.families.catalogue import FAMILIES
 from genre_assets.models.families.classifier import Family
@@ -193,7 +192,9 @@ def _pictures(trained: fit.Trained, training: TrainingSet) -> dict[str, bytes]:
     if trained.search.trials:
         shown["study"] = plots.study_history([t.value for t in trained.search.trials])
     for part, evaluation in trained.evaluations.items():
-        shown[f"confusion_{part}"] = plots.confusion(evaluation.confusion, GENRES, f"Confusion, {part}")
+        shown[f"confusion_{part}"] = plots.confusion(
+            evaluation.confusion, training.manifest.genres, f"Confusion, {part}"
+        )
     shares = trained.classifier.importance()
     if shares is not None:
         shown["importance"] = plots.importance(shares, training.manifest.columns)

@@ -13,7 +13,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.errors import PermanentFailure
-from genre_assets.genres import GENRES
 from genre_assets.models.data.split import TEST, TRAIN, VALIDATION
 from genre_assets.models.data.training import Part, TrainingSet
 from genre_assets.models.families.classifier import Classifier, Family
@@ -101,7 +100,7 @@ def finish(
         held = training.part(split)
         if len(held):
             songs[split] = songs_of(held, temper(classifier.probabilities(held.features), temperature))
-    evaluations = {name: evaluate.evaluate(s, GENRES, seed=seed) for name, s in songs.items()}
+    evaluations = {name: evaluate.evaluate(s, training.manifest.genres, seed=seed) for name, s in songs.items()}
     return Trained(family, found, classifier, temperature, answers, evaluations, songs)
 
 
@@ -133,7 +132,7 @@ def write_folder(folder: Path, trained: Trained, training: TrainingSet, run_id: 
     (folder / MODEL_FILE).write_bytes(graph.SerializeToString())
     manifest = ModelManifest(
         family=trained.family,
-        labels=GENRES,
+        labels=training.manifest.genres,
         feature_set=training.manifest.feature_set,
         feature_set_version=training.manifest.feature_set_version,
         columns=training.manifest.columns,
@@ -165,8 +164,9 @@ def reference(trained: Trained, training: TrainingSet) -> "pd.DataFrame":
     import pandas as pd
 
     rows = training.frame[training.frame["split"] == TRAIN].reset_index(drop=True)
-    answers = pd.DataFrame(trained.out_of_fold.astype(np.float32), columns=[f"prob_{genre}" for genre in GENRES])
-    predicted = pd.Series([GENRES[i] for i in trained.out_of_fold.argmax(axis=1)], name="predicted")
+    genres = training.manifest.genres
+    answers = pd.DataFrame(trained.out_of_fold.astype(np.float32), columns=[f"prob_{genre}" for genre in genres])
+    predicted = pd.Series([genres[i] for i in trained.out_of_fold.argmax(axis=1)], name="predicted")
     made_by = {name: getattr(training.manifest, name) for name in ("feature_set", "feature_set_version")}
     names = ["genre", "recording", "group", "key", "fingerprint", "segment"]
     identity = rows[[name for name in names if name in rows]].assign(**made_by)

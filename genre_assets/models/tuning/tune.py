@@ -20,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
-from genre_assets.genres import GENRES
 from genre_assets.models.data.split import folds
 from genre_assets.models.data.training import Part
 from genre_assets.models.families.classifier import Family, Params
@@ -93,7 +92,7 @@ def search(
 
 def out_of_fold(family: Family, params: Params, rows: Part, seed: int) -> NDArray[np.float64]:
     """For each training row the answer of a model that saw nothing of its group, [n, genres]."""
-    answers = np.zeros((len(rows), len(GENRES)))
+    answers = np.zeros((len(rows), rows.classes))
     with _one_blas_thread():
         for held in folds(rows.groups.tolist(), rows.labels, FOLDS, seed):
             answers[held] = _fit_rest(family, params, rows, held, seed)
@@ -118,7 +117,7 @@ def _run(
     params = {**family.defaults, **family.suggest(trial), **family.while_searching}
     reported = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
     seen: list[NDArray[np.int64]] = []
-    answers = np.zeros((len(rows), len(GENRES)))
+    answers = np.zeros((len(rows), rows.classes))
     score = 0.0
     for step, held in enumerate(held_out):
         try:
@@ -137,7 +136,7 @@ def _run(
 
 def _score(rows: Part, answers: NDArray[np.float64]) -> float:
     songs = evaluate.by_recording(rows.labels, answers, rows.groups.tolist(), rows.recordings.tolist())
-    return evaluate.objective(songs.truth, songs.predicted, len(GENRES))
+    return evaluate.objective(songs.truth, songs.predicted, rows.classes)
 
 
 @contextmanager

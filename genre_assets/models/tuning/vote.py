@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.genres import GENRES
 from genre_assets.models.data.split import TRAIN
 from genre_assets.models.data.training import TrainingSet
 from genre_assets.models.families.classifier import Floats
@@ -48,7 +47,7 @@ class Vote:
 
     def to_onnx(self, width: int, temperature: float) -> "ModelProto":
         """One graph of all members."""
-        return _mean_of(self.graphs, width, len(GENRES), temperature)
+        return _mean_of(self.graphs, width, len(self.models[0].manifest.labels), temperature)
 
 
 def build(
@@ -72,7 +71,9 @@ def _answers(reference: "pd.DataFrame", training: TrainingSet) -> NDArray[np.flo
         reference["key"].tolist() == rows["key"].tolist() and (reference["segment"].to_numpy() == rows["segment"]).all()
     ):
         raise ValueError("the member was trained on other rows")
-    answers: NDArray[np.float64] = reference[[f"prob_{genre}" for genre in GENRES]].to_numpy(np.float64)
+    answers: NDArray[np.float64] = reference[[f"prob_{genre}" for genre in training.manifest.genres]].to_numpy(
+        np.float64
+    )
     return answers
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from genre_assets.genres import GENRES
 from genre_assets.serving.drift.findings import Finding
 from genre_assets.serving.drift.null import Undrifted
 from genre_assets.serving.drift.reference import Floats, Reference
@@ -33,8 +32,8 @@ class Estimate:
 
 
 def averaged(reference: Reference) -> Floats:
-    """Each row's recording's mean out-of-fold probabilities, float32 [rows, 10]: as an item of all segments gets."""
-    sums = np.zeros((reference.recordings, len(GENRES)), np.float32)
+    """Each row's recording's mean out-of-fold probabilities, float32 [rows, c]: as an item of all segments gets."""
+    sums = np.zeros((reference.recordings, len(reference.labels)), np.float32)
     np.add.at(sums, reference.recording, reference.probabilities)
     means = sums / np.bincount(reference.recording).astype(np.float32)[:, None]
     return means[reference.recording]
@@ -52,29 +51,29 @@ def label_mix(reference: Reference, undrifted: Undrifted, probabilities: Floats,
     undrifted
         The resampled windows.
     probabilities
-        The window's answers, float32 [n, 10].
+        The window's answers, float32 [n, c].
     rate
         The false-alarm rate.
     """
     p_values, distances = [], []
     for known in (reference.probabilities, averaged(reference)):
-        answered = np.eye(len(GENRES), dtype=np.float32)[known.argmax(axis=1)]
+        answered = np.eye(len(reference.labels), dtype=np.float32)[known.argmax(axis=1)]
         by_genre = _genre_means(reference, answered)
-        observed = np.bincount(probabilities.argmax(axis=1), minlength=len(GENRES)) / len(probabilities)
+        observed = np.bincount(probabilities.argmax(axis=1), minlength=len(reference.labels)) / len(probabilities)
         distance = float(np.abs(observed - undrifted.mix @ by_genre).sum() / 2)
         resampled = np.abs(answered[undrifted.rows].mean(axis=1) - undrifted.mixes @ by_genre).sum(axis=1) / 2
         p_values.append(_tail(distance, resampled))
         distances.append(distance)
     p_value = max(p_values)
-    shares = np.bincount(probabilities.argmax(axis=1), minlength=len(GENRES)) / len(probabilities)
-    most = GENRES[int(shares.argmax())]
+    shares = np.bincount(probabilities.argmax(axis=1), minlength=len(reference.labels)) / len(probabilities)
+    most = reference.labels[int(shares.argmax())]
     return Finding(
         level(p_value, rate),
         f"labels {distances[0]:.2f} from the expected mix (p = {p_value:.3f}), most often {most} ({shares.max():.0%})",
         {
             "p_value": p_value,
             "distance": round(min(distances), 4),
-            "labels": {g: round(float(s), 4) for g, s in zip(GENRES, shares, strict=True) if s},
+            "labels": {g: round(float(s), 4) for g, s in zip(reference.labels, shares, strict=True) if s},
         },
     )
 
@@ -153,7 +152,7 @@ def of_labels(
     Parameters
     ----------
     truth, answered
-        Indices into `GENRES`, [n].
+        Labels as numbers, [n].
     estimate
         The values of `of_estimated_accuracy` of the window, if there are any.
     items

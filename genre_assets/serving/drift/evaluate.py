@@ -9,7 +9,6 @@ import numpy as np
 from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 from genre_assets.serving.drift import answers, findings, null, reference, shadow, verdict, window_store
 from genre_assets.serving.drift.findings import SHADOW, Cause, Finding, Findings, Property
 from genre_assets.serving.drift.null import Baseline
@@ -161,7 +160,7 @@ def _by_reference(
     drift = verdict.feature_drift(base, values, false_alarm_rate=rate, seed=seed)
     found: Findings = {Property.FEATURE_DRIFT: findings.of_feature_drift(drift, len(items), rate)}
     own = references.find(window.epoch.version)
-    if own is None or set(items["probabilities"].map(len)) != {len(GENRES)}:
+    if own is None or set(items["probabilities"].map(len)) != {len(own.reference.labels)}:
         why = f"the out-of-fold answers of version {window.epoch.version} are not known, or not for all genres"
         return {**dict.fromkeys(BY_REFERENCE, findings.inconclusive(Cause.NO_ANSWERS, why)), **found}
     undrifted = drift.undrifted

@@ -10,7 +10,6 @@ import numpy as np
 
 from genre_assets import keys
 from genre_assets.database import Database
-from genre_assets.genres import GENRES
 from genre_assets.serving.drift import report, window_store
 from genre_assets.serving.drift.evaluate import References, sound_items
 from genre_assets.serving.drift.findings import Property
@@ -79,7 +78,7 @@ def plots(database: Database, store: ObjectStore, settings: Settings, judged: Dr
         items = sound_items(window_store.rows(database, judged.window))
         predicted = Counter(items["label"])
         found["drifted_features"] = report.ranked_features(values["features"])
-        found["genre_mix"] = report.genre_mix(values["mix"], {g: predicted[g] / len(items) for g in GENRES})
+        found["genre_mix"] = report.genre_mix(values["mix"], {g: n / len(items) for g, n in predicted.items()})
         own = References(store, settings).find(judged.window.epoch.version)
         usual = own.reference.probabilities.max(axis=1) if own else None
         found["confidence"] = report.confidences(items["confidence"].to_numpy(np.float32), usual)

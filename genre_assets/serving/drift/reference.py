@@ -3,6 +3,7 @@
 Nothing here knows a window. A reference that cannot be used raises `BadInput` with the reason.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,6 +21,7 @@ NOT_FEATURES = frozenset(
     {"genre", "predicted", "recording", "key", "fingerprint", "group", "segment", "split", "start_s", "seconds"}
     | {"feature_set", "feature_set_version"}
 )
+PROBABILITY = "prob_"
 MINIMUM_ROWS = 20
 MAXIMUM_ROWS = 4000  # beyond this, more rows cost time and sharpen nothing
 
@@ -33,14 +34,16 @@ class Reference:
     ----------
     columns
         Names of the d features.
+    labels
+        Names of the model's c classes, in the order of its probabilities.
     values
         Feature rows, float32 [rows, d], all finite.
     genre
-        Index into `GENRES` of each row's true genre, [rows].
+        Index into `labels` of each row's true genre, [rows].
     recording
         Index 0.. of each row's recording, [rows]. Rows of one recording are not independent.
     probabilities
-        Out-of-fold probabilities of the model, float32 [rows, 10] in the order of `GENRES`.
+        Out-of-fold probabilities of the model, float32 [rows, c].
     feature_set_version
         Version of the feature code that made the rows; empty if the table does not say.
     files
@@ -48,6 +51,7 @@ class Reference:
     """
 
     columns: tuple[str, ...]
+    labels: tuple[str, ...]
     values: Floats
     genre: NDArray[np.intp]
     recording: NDArray[np.intp]
@@ -84,15 +88,16 @@ def from_frame(frame: "pd.DataFrame") -> Reference:
     Raises
     ------
     BadInput
-        When columns are missing, genres are unknown, or fewer than `MINIMUM_ROWS` usable rows remain.
+        When columns are missing, a genre has no probabilities, or fewer than `MINIMUM_ROWS` usable rows remain.
     """
     missing = {"genre", "recording"} - set(frame.columns)
     if missing:
         raise BadInput(f"the drift reference lacks the columns {sorted(missing)}: train again to write a new one")
-    columns = tuple(c for c in frame.columns if c not in NOT_FEATURES and not c.startswith("prob_"))
-    unknown = sorted(set(frame["genre"]) - set(GENRES))
+    columns = tuple(c for c in frame.columns if c not in NOT_FEATURES and not c.startswith(PROBABILITY))
+    labels = tuple(c.removeprefix(PROBABILITY) for c in frame.columns if c.startswith(PROBABILITY))
+    unknown = sorted(set(frame["genre"]) - set(labels))
     if unknown:
-        raise BadInput(f"the drift reference has genres that the platform does not know: {unknown}")
+        raise BadInput(f"the drift reference has genres without probabilities ({PROBABILITY}<genre>): {unknown}")
     values = frame[list(columns)].to_numpy(np.float32)
     usable = np.isfinite(values).all(axis=1)
     if not columns or usable.sum() < MINIMUM_ROWS:
@@ -104,23 +109,20 @@ def from_frame(frame: "pd.DataFrame") -> Reference:
     versions = rows["feature_set_version"].astype(str).unique() if "feature_set_version" in rows else np.array([])
     return Reference(
         columns=columns,
+        labels=labels,
         values=values[kept],
-        genre=rows["genre"].map(GENRES.index).to_numpy(np.intp),
+        genre=rows["genre"].map(labels.index).to_numpy(np.intp),
         recording=np.unique(rows["recording"].astype(str), return_inverse=True)[1].astype(np.intp),
-        probabilities=_probabilities(rows),
+        probabilities=_probabilities(rows, labels),
         feature_set_version=str(versions[0]) if len(versions) == 1 else "",
         files=frozenset(frame["fingerprint"].astype(str)) if "fingerprint" in frame else frozenset(),
     )
 
 
-def _probabilities(rows: "pd.DataFrame") -> Floats:
-    """The columns prob_<genre>; genres that the model does not know get zero."""
-    probabilities = np.zeros((len(rows), len(GENRES)), np.float32)
-    for index, genre in enumerate(GENRES):
-        if f"prob_{genre}" in rows:
-            probabilities[:, index] = rows[f"prob_{genre}"]
+def _probabilities(rows: "pd.DataFrame", labels: Sequence[str]) -> Floats:
+    probabilities = rows[[f"{PROBABILITY}{label}" for label in labels]].to_numpy(np.float32)
     if not np.isfinite(probabilities).all() or (probabilities.sum(axis=1) <= 0).any():
-        raise BadInput("the drift reference has rows without out-of-fold probabilities (prob_<genre>)")
+        raise BadInput(f"the drift reference has rows without out-of-fold probabilities ({PROBABILITY}<genre>)")
     return probabilities
 
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genre_assets.genres import GENRES
 from genre_assets.serving.drift.reference import Floats, Reference
 from genre_assets.serving.drift.verdict import Level
 
@@ -25,8 +24,8 @@ COLOURS = {Level.OK: "#3a7d44", Level.SUSPECTED: "#e0a030", Level.DETECTED: "#c0
 
 def reweighted(reference: Reference, mix: dict[str, float], *, seed: int = 0) -> Floats:
     """Reference rows drawn at a window's genre mix, float32 [REWEIGHTED_ROWS, d]."""
-    shares = np.array([mix.get(genre, 0.0) for genre in GENRES])[reference.genre]
-    shares = shares / np.bincount(reference.genre, minlength=len(GENRES))[reference.genre]
+    shares = np.array([mix.get(genre, 0.0) for genre in reference.labels])[reference.genre]
+    shares = shares / np.bincount(reference.genre, minlength=len(reference.labels))[reference.genre]
     rows = np.random.default_rng(seed).choice(len(shares), REWEIGHTED_ROWS, p=shares / shares.sum())
     return reference.values[rows]
 
@@ -71,10 +70,11 @@ def ranked_features(features: Sequence[dict[str, Any]]) -> str:
 def genre_mix(mix: dict[str, float], predicted: dict[str, float]) -> str:
     """The mix that the features suggest beside the labels answered, as Markdown with an image."""
     figure, axes = _figure(6, 2.6)
-    position = np.arange(len(GENRES))
-    axes.bar(position - 0.2, [mix.get(g, 0) for g in GENRES], 0.4, label="estimated from the features")
-    axes.bar(position + 0.2, [predicted.get(g, 0) for g in GENRES], 0.4, label="labels answered")
-    axes.set_xticks(position, GENRES, rotation=45, fontsize=7)
+    genres = sorted(mix.keys() | predicted.keys())
+    position = np.arange(len(genres))
+    axes.bar(position - 0.2, [mix.get(g, 0) for g in genres], 0.4, label="estimated from the features")
+    axes.bar(position + 0.2, [predicted.get(g, 0) for g in genres], 0.4, label="labels answered")
+    axes.set_xticks(position, genres, rotation=45, fontsize=7)
     axes.set_ylabel("share")
     axes.legend(fontsize=7)
     return _markdown(figure, "genre mix")

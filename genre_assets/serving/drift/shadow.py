@@ -13,7 +13,6 @@ import numpy as np
 
 from genre_assets import keys
 from genre_assets.errors import GenreError
-from genre_assets.genres import GENRES
 from genre_assets.packaging import publish
 from genre_assets.packaging.release import Release
 from genre_assets.serving.drift import answers
@@ -41,12 +40,10 @@ class IdleModels:
         return self._newest().roles.get("fallback" if route == "champion" else "champion")
 
     def probabilities(self, version: int, features: Floats) -> Floats:
-        """Answers of a version to feature rows, float32 [n, d] -> [n, 10]. Raises `GenreError` if it cannot."""
+        """Answers of a version to feature rows, float32 [n, d] -> [n, c]. Raises `GenreError` if it cannot."""
         if version not in self._models:
             self._models[version] = self._load(version)
-        model = self._models[version]
-        found = np.zeros((len(features), len(GENRES)), np.float32)
-        found[:, [GENRES.index(label) for label in model.manifest.labels]] = model.probabilities(features)
+        found: Floats = self._models[version].probabilities(features)
         return found
 
     def _newest(self) -> Release:
@@ -82,7 +79,7 @@ def score(
     features
         Feature rows of the items, float32 [n, d].
     served
-        Probabilities that were answered, float32 [n, 10].
+        Probabilities that were answered, float32 [n, c]: the models of one release have the same labels.
     find
         Gives a version's reference, if there is one; without the idle model's own there is no estimate.
     """

@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
 from genre_assets.serving.drift import mix, null
 from genre_assets.serving.drift.null import Baseline, Undrifted
 from genre_assets.serving.drift.reference import Floats, rank_scores
@@ -124,7 +123,7 @@ def feature_drift(base: Baseline, values: Floats, *, false_alarm_rate: float = 0
             FeatureShift(base.reference.columns[j], float(q[j]), float(found.z[j]), float(found.z[d + j]))
             for j in order
         ),
-        mix={GENRES[g]: round(float(s), 4) for g, s in zip(base.reference.genres, shares, strict=True)},
+        mix={base.reference.labels[g]: round(float(s), 4) for g, s in zip(base.reference.genres, shares, strict=True)},
         undrifted=candidates[0].undrifted,
     )
 

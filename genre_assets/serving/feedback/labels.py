@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from genre_assets import keys
+from genre_assets import labels as label_set
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
-from genre_assets.genres import GENRES
+from genre_assets.labels import LabelSet
 from genre_assets.serving.drift import answers, window_store
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.feedback.review import read_labels
@@ -51,6 +52,7 @@ def take_new(database: Database, store: ObjectStore, settings: Settings) -> Take
     total, problems, left_out = 0, {}, {}
     try:
         listed = list(store.list(settings.raw_bucket, keys.LABEL_FILES))
+        today = label_set.read(store, settings)
     except (GenreError, FileNotFoundError) as error:
         return Taken(0, {keys.LABEL_FILES: str(error)}, {keys.LABEL_FILES: str(error)})
     for entry in (e for e in listed if e.size or e.key.lower().endswith(".csv")):  # else the marker of a folder
@@ -64,7 +66,7 @@ def take_new(database: Database, store: ObjectStore, settings: Settings) -> Take
             except GenreError as error:  # S3, not the file: asked for again next time
                 problems[key] = left_out[key] = str(error)
                 continue
-            labels, problem = _read(data, key)
+            labels, problem = _read(data, key, today)
             with database.transaction() as cursor:
                 cursor.executemany(_KEEP, labels)
                 cursor.execute(_KEEP_FILE, (key, entry.etag, len(labels), problem))
@@ -84,12 +86,12 @@ def _content(store: ObjectStore, bucket: str, entry: ObjectInfo) -> bytes | str:
     return store.get_bytes(bucket, entry.key)
 
 
-def _read(data: bytes | str, name: str) -> tuple[list[tuple[str, int, str]], str | None]:
+def _read(data: bytes | str, name: str, known: LabelSet) -> tuple[list[tuple[str, int, str]], str | None]:
     """The labels of a file, or what is wrong with it."""
     if isinstance(data, str):
         return [], data
     try:
-        return read_labels(data, name), None
+        return read_labels(data, name, known), None
     except BadInput as error:
         return [], str(error)
 
@@ -100,11 +102,12 @@ def update_windows(database: Database, windows: int = 200) -> list[str]:
     for judged in window_store.newest(database, windows):
         window = judged.window
         span = (window.opened_at, window.closed_at, window.epoch.route, window.epoch.version)
-        pairs = [row for row in database.rows(_JOIN, span) if row["label"] in GENRES and row["genre"] in GENRES]
+        pairs = [row for row in database.rows(_JOIN, span) if row["label"] and row["genre"]]
         before = judged.findings.get(Property.LABELLED_ACCURACY)
         if not pairs:
             continue
-        truth, answered = (np.array([GENRES.index(row[name]) for row in pairs], np.intp) for name in ("genre", "label"))
+        names = sorted({row[name] for row in pairs for name in ("genre", "label")})
+        truth, answered = (np.array([names.index(row[name]) for row in pairs], np.intp) for name in ("genre", "label"))
         estimate = judged.findings.get(Property.ESTIMATED_ACCURACY)
         known = estimate.values if estimate and "accuracy" in estimate.values else None
         finding = answers.of_labels(truth, answered, known, window.items)

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from genre_assets import keys
+from genre_assets import labels as label_set
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
-from genre_assets.genres import GENRES
+from genre_assets.labels import LabelSet
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.evaluate import References, sound_items
 from genre_assets.serving.drift.findings import Property
@@ -110,7 +111,7 @@ def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetim
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    labels = read_labels(data, str(path))
+    labels = read_labels(data, str(path), label_set.read(store, settings))
     if not labels:
         raise BadInput(f"{path}: no row has a genre yet")
     buffer = io.StringIO()
@@ -123,16 +124,17 @@ def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetim
     return key, len(labels)
 
 
-def read_labels(data: bytes, name: str) -> list[tuple[str, int, str]]:
+def read_labels(data: bytes, name: str, known: LabelSet) -> list[tuple[str, int, str]]:
     """(request_id, item, genre) of each labelled row. Raises `BadInput` with the line of the first bad one."""
     labels = []
     for line, row in read_rows(data, name, LABEL_COLUMNS):
-        genre, item, request_id = row["genre"].strip().lower(), row["item"].strip(), row["request_id"].strip()
-        if not genre:
+        said, item, request_id = row["genre"].strip(), row["item"].strip(), row["request_id"].strip()
+        if not said:
             continue
         where = f"{visible(name)}, line {line}"
-        if genre not in GENRES:
-            raise BadInput(f"{where}: {genre[:50]!r} is no genre; there are: {', '.join(GENRES)}")
+        genre = known.find(said)
+        if genre is None:
+            raise BadInput(f"{where}: {said[:50]!r} is no label; there are: {', '.join(known.names)}")
         if not (item.isascii() and item.isdigit() and len(item) < 10):
             raise BadInput(f"{where}: item {item[:50]!r} is no number of an item")
         if not 0 < len(request_id) <= LONGEST_REQUEST_ID:

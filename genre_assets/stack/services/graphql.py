@@ -5,7 +5,7 @@ The same interface that the UI uses, so that the command line and the UI launch 
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -123,6 +123,38 @@ def unfinished_runs(url: str) -> int:
         ended: runsOrError(filter: {statuses: $ended}) {... on Runs {count}}}"""
     counts = query(url, text, {"ended": sorted(FINISHED)}, timeout=10)
     return int(counts["all"].get("count") or 0) - int(counts["ended"].get("count") or 0)
+
+
+def partitions(url: str, asset: str) -> list[str]:
+    """The partitions of an asset, in their order."""
+    text = """query($path: [String!]!) {assetNodeOrError(assetKey: {path: $path}) {
+        ... on AssetNode {partitionKeys} ... on AssetNotFoundError {message}}}"""
+    found = query(url, text, {"path": [asset]})["assetNodeOrError"]
+    if "partitionKeys" not in found:
+        raise PermanentFailure(f"Dagster does not know the asset {asset}: {found.get('message')}")
+    return list(found["partitionKeys"])
+
+
+def change_partitions(url: str, name: str, gone: Sequence[str], new: Sequence[str]) -> None:
+    """Delete and add dynamic partitions of the set `name`."""
+    where = {"repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
+    if gone:
+        text = """mutation($where: RepositorySelector!, $name: String!, $keys: [String!]!) {
+            deleteDynamicPartitions(repositorySelector: $where, partitionsDefName: $name, partitionKeys: $keys) {
+            __typename ... on PythonError {message} ... on UnauthorizedError {message}}}"""
+        _done(query(url, text, {"where": where, "name": name, "keys": gone})["deleteDynamicPartitions"], name)
+    text = """mutation($where: RepositorySelector!, $name: String!, $key: String!) {
+        addDynamicPartition(repositorySelector: $where, partitionsDefName: $name, partitionKey: $key) {
+        __typename ... on PythonError {message} ... on UnauthorizedError {message}}}"""
+    for key in new:
+        answer = query(url, text, {"where": where, "name": name, "key": key})["addDynamicPartition"]
+        if answer["__typename"] != "DuplicateDynamicPartitionError":  # the sensor was faster
+            _done(answer, name)
+
+
+def _done(answer: dict[str, Any], name: str) -> None:
+    if "Error" in answer["__typename"]:
+        raise PermanentFailure(f"Dagster did not change the partitions {name}: {answer.get('message')}")
 
 
 def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config: dict[str, Any] | None = None) -> str:

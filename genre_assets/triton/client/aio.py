@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Any
 
+from genre_assets.errors import TransientFailure
 from genre_assets.triton.client import wire
 from genre_assets.triton.client.wire import Batch, Prediction, Transport
 from genre_assets.triton.protocol import ENSEMBLE
@@ -28,6 +29,8 @@ class AsyncGenreClient(wire.ClientCore):
         Most MiB in a request, where an item alone is not larger.
     concurrency : int
         Requests under way at once.
+    tag : str
+        A word of the client's own, which is logged with each of its items.
     """
 
     def __init__(
@@ -39,8 +42,9 @@ class AsyncGenreClient(wire.ClientCore):
         batch: int = 4,
         batch_mb: float = 64.0,
         concurrency: int = 8,
+        tag: str = "",
     ) -> None:
-        super().__init__(address, transport, deadline_s, batch, batch_mb)
+        super().__init__(address, transport, deadline_s, batch, batch_mb, tag)
         self._library = importlib.import_module(f"tritonclient.{transport}.aio")
         self._client = self._library.InferenceServerClient(address.removeprefix("http://"))
         self._places = asyncio.Semaphore(concurrency)
@@ -71,9 +75,10 @@ class AsyncGenreClient(wire.ClientCore):
         """
         if not items:
             return []
-        if not self._labels:
-            self._remember(await self._retried(self._config))
-        answers = await asyncio.gather(*(self._ask(batch) for batch in self._requests(items, log=log)))
+        if self._known is None:
+            self._known = await self._described()
+        work = self._requests(items, self._known.limit, log=log)
+        answers = await asyncio.gather(*(self._ask(batch) for batch in work))
         return [prediction for some in answers for prediction in some]
 
     async def close(self) -> None:
@@ -98,11 +103,28 @@ class AsyncGenreClient(wire.ClientCore):
         tensors = wire.inputs(self._library, batch)
 
         async def send(timeout: float) -> Any:
-            call = self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id)
+            call = self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=self.parameters)
             return await asyncio.wait_for(call, timeout)
 
         async with self._places:
-            return wire.decode(await self._retried(send), self._labels)
+            answer, labels = await self._labelled(lambda: self._retried(send))
+        return wire.decode(answer, labels)
+
+    async def _labelled(self, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, list[str]]:
+        """An answer and its labels; those of a release that comes in are asked for until the server tells them."""
+        for _ in range(wire.RELEASES):
+            answer = await ask()
+            for _ in range(wire.DESCRIPTIONS):
+                labels = self._labels_of(answer)
+                if labels is not None:
+                    return answer, labels
+                self._known = await self._described()
+                if self._labels_of(answer) is None:
+                    await asyncio.sleep(wire.FIRST_PAUSE)
+        raise TransientFailure(f"Triton at {self.address} does not tell the labels of its answers")
+
+    async def _described(self) -> wire.Known:
+        return wire.described(await self._retried(self._config))
 
     async def _retried(self, call: Callable[[float], Awaitable[Any]]) -> Any:
         """Call until it succeeds, refuses, or the deadline is over."""

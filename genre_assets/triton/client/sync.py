@@ -6,14 +6,14 @@ once, and what failed on the way is sent again until the deadline.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from genre_assets.errors import BadInput
+from genre_assets.errors import BadInput, TransientFailure
 from genre_assets.triton.client import wire
 from genre_assets.triton.client.wire import Batch, Prediction, Transport
 from genre_assets.triton.protocol import ENSEMBLE
@@ -40,6 +40,8 @@ class GenreClient(wire.ClientCore):
         Most MiB in a request, where an item alone is not larger.
     concurrency : int
         Requests under way at once (gRPC).
+    tag : str
+        A word of the client's own, which is logged with each of its items.
     """
 
     def __init__(
@@ -51,8 +53,9 @@ class GenreClient(wire.ClientCore):
         batch: int = 4,
         batch_mb: float = 64.0,
         concurrency: int = 4,
+        tag: str = "",
     ) -> None:
-        super().__init__(address, transport, deadline_s, batch, batch_mb)
+        super().__init__(address, transport, deadline_s, batch, batch_mb, tag)
         self.concurrency = concurrency if transport == "grpc" else 1
         self._library = _library(transport)
         # The HTTP library takes its limits for the connection only; gRPC takes one with each call.
@@ -85,8 +88,7 @@ class GenreClient(wire.ClientCore):
         """
         if not items:
             return []
-        self._describe()
-        work = self._requests(items, log=log)
+        work = self._requests(items, self._describe().limit, log=log)
         if self.concurrency == 1 or len(work) == 1:  # the HTTP library stays in the thread that made its client
             return [prediction for batch in work for prediction in self._ask(batch)]
         with ThreadPoolExecutor(self.concurrency) as pool:
@@ -117,15 +119,13 @@ class GenreClient(wire.ClientCore):
 
     @property
     def labels(self) -> list[str]:
-        """The genres, in the order of the server's probabilities."""
-        self._describe()
-        return self._labels
+        """The labels, in the order of the server's probabilities."""
+        return self._describe().labels
 
     @property
     def limit(self) -> int:
         """Most items that the server takes in a request."""
-        self._describe()
-        return self._limit
+        return self._describe().limit
 
     def close(self) -> None:
         """Close the connection."""
@@ -139,18 +139,38 @@ class GenreClient(wire.ClientCore):
     ) -> None:
         self.close()
 
-    def _describe(self) -> None:
-        if not self._labels:
-            self._remember(self._retried(lambda timeout: _config(self._client, self.transport, timeout)))
+    def _describe(self) -> wire.Known:
+        if self._known is None:
+            self._known = self._config()
+        return self._known
 
     def _ask(self, batch: Batch) -> list[Prediction]:
         tensors = wire.inputs(self._library, batch)
 
         def send(timeout: float) -> Any:
             limit = {"client_timeout": timeout} if self.transport == "grpc" else {}
-            return self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id, **limit)
+            return self._client.infer(
+                ENSEMBLE, tensors, request_id=batch.request_id, parameters=self.parameters, **limit
+            )
 
-        return wire.decode(self._retried(send), self.labels)
+        answer, labels = self._labelled(lambda: self._retried(send))
+        return wire.decode(answer, labels)
+
+    def _labelled(self, ask: Callable[[], Any]) -> tuple[Any, list[str]]:
+        """An answer and its labels; those of a release that comes in are asked for until the server tells them."""
+        for _ in range(wire.RELEASES):
+            answer = ask()
+            for _ in range(wire.DESCRIPTIONS):
+                labels = self._labels_of(answer)
+                if labels is not None:
+                    return answer, labels
+                self._known = self._config()
+                if self._labels_of(answer) is None:
+                    time.sleep(wire.FIRST_PAUSE)
+        raise TransientFailure(f"Triton at {self.address} does not tell the labels of its answers")
+
+    def _config(self) -> wire.Known:
+        return wire.described(self._retried(lambda timeout: _config(self._client, self.transport, timeout)))
 
     def _retried(self, call: Any) -> Any:
         """Call until it succeeds, refuses, or the deadline is over."""

@@ -11,10 +11,23 @@ import numpy as np
 
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.triton.protocol import AUDIO, ERROR, LABEL, MODEL, PROBABILITIES, PROBE, REQUEST_FAILED, VERSION
+from genre_assets.triton.protocol import (
+    AUDIO,
+    ERROR,
+    LABEL,
+    LABEL_SET,
+    MODEL,
+    PROBABILITIES,
+    PROBE,
+    REQUEST_FAILED,
+    TAG,
+    VERSION,
+)
 
 Transport = Literal["grpc", "http"]
 OUTPUTS = (LABEL, PROBABILITIES, MODEL, VERSION, ERROR)
+RELEASES = 3  # so often a request is asked again whose labels the server does not tell
+DESCRIPTIONS = 50  # so often it is asked for them meanwhile: while a release comes in, answers may be ahead of it
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 # gRPC and HTTP statuses after which the same request may succeed: the server is away, starting, or lost a process.
@@ -35,17 +48,28 @@ TOO_LARGE = "message larger than max"  # how gRPC words it, with a status that m
 _NOT_READY = ("is not ready", "no available versions", "unloading", "not found")
 
 
+@dataclass(frozen=True)
+class Known:
+    """What the server said of itself: labels in the order of its probabilities, their version, most items of a request."""
+
+    labels: list[str]
+    label_set: str
+    limit: int
+
+
 class ClientCore:
     """What a client knows, however it waits: where the server is, how it is asked, and what it said of itself."""
 
-    def __init__(self, address: str, transport: Transport, deadline_s: float, batch: int, batch_mb: float) -> None:
+    def __init__(
+        self, address: str, transport: Transport, deadline_s: float, batch: int, batch_mb: float, tag: str
+    ) -> None:
         self.address = address
         self.transport: Transport = transport
         self.deadline_s = deadline_s
+        self.parameters = {TAG: tag} if tag else None  # of every request
         self.batch = batch
         self.batch_bytes = round(batch_mb * 2**20)
-        self._labels: list[str] = []  # in the order of the server's probabilities; empty until it was asked
-        self._limit = 0  # most items that it takes in a request
+        self._known: Known | None = None
 
     @classmethod
     def from_settings(cls, settings: Settings, *, transport: Transport = "grpc", **options: Any) -> Self:
@@ -68,14 +92,18 @@ class ClientCore:
         address = settings.triton_grpc if transport == "grpc" else settings.triton_http
         return cls(address, transport=transport, **options)
 
-    def _requests(self, items: Iterable[bytes | str], *, log: bool) -> "list[Batch]":
+    def _requests(self, items: Iterable[bytes | str], limit: int, *, log: bool) -> "list[Batch]":
         """The items as requests that the server takes; probes (`log=False`) are left out of its log."""
-        found = batches(items, min(self.batch, self._limit), self.batch_bytes)
+        found = batches(items, min(self.batch, limit), self.batch_bytes)
         return [batch if log else Batch(batch.items, PROBE + batch.request_id) for batch in found]
 
-    def _remember(self, config: dict[str, Any]) -> None:
-        """Remember what the ensemble's configuration says."""
-        self._labels, self._limit = described(config)
+    def _labels_of(self, answer: Any) -> list[str] | None:
+        """The labels of an answer, if they are known: those of another release, which came in meanwhile, are not."""
+        said = answer.as_numpy(LABEL_SET)
+        known = self._known
+        if known is None or (said is not None and said[0, 0].decode() != known.label_set):
+            return None
+        return known.labels
 
 
 class Retries:
@@ -203,6 +231,7 @@ def translated(error: Exception, address: str) -> Exception:
     return TransientFailure(said) if is_transient(error) else PermanentFailure(said)
 
 
-def described(config: dict[str, Any]) -> tuple[list[str], int]:
-    """Labels and batch limit from the ensemble's configuration."""
-    return json.loads(config["parameters"]["labels"]["string_value"]), int(config["max_batch_size"])
+def described(config: dict[str, Any]) -> Known:
+    """Labels, their version and batch limit from the ensemble's configuration."""
+    said = {name: value["string_value"] for name, value in config["parameters"].items()}
+    return Known(json.loads(said["labels"]), said.get("label_set", ""), int(config["max_batch_size"]))

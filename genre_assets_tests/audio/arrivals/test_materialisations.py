@@ -14,10 +14,11 @@ from genre_assets.audio.tables import inventory
 from genre_assets.audio.tables.refresh import Refreshed, refresh
 from genre_assets.definitions import build_defs
 from genre_assets.genres import GENRES
-from genre_assets.orchestrate import ALL_GENRES
+from genre_assets.orchestrate import over_all
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.sounds import music, sound_file
+from genre_assets_tests.labelled import add_ten, keep_ten
 
 SOUND = music(6, seed=1)
 COPY = sound_file(SOUND * np.float32(0.3), container="FLAC")
@@ -39,7 +40,7 @@ class Platform:
         done = self.job.execute_in_process(
             instance=self.instance,
             partition_key=first if first == last else None,
-            tags=None if first == last else dict(zip(ALL_GENRES, (first, last), strict=True)),
+            tags=None if first == last else over_all(genres),
             raise_on_error=succeeds,
         )
         assert done.success is succeeds
@@ -77,7 +78,8 @@ class Platform:
 def platform(store: ObjectStore, settings: Settings, resources: dict[str, Any]) -> Iterator[Platform]:
     """All genres are made; rock has the only file."""
     with dg.DagsterInstance.ephemeral() as instance:
-        made = Platform(instance, settings, store, resources)
+        made = Platform(add_ten(instance), settings, store, resources)
+        keep_ten(store, settings)
         made.put("rock/a.wav", sound_file(SOUND))
         made.ingest(*GENRES)
         yield made

@@ -20,6 +20,7 @@ from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore
 from genre_assets_tests.audio.sounds import music, sound_file
+from genre_assets_tests.labelled import add_ten, keep_ten
 
 
 @dg.op
@@ -48,12 +49,13 @@ def tick(
 @pytest.fixture
 def instance() -> Any:
     with dg.DagsterInstance.ephemeral() as made:
-        yield made
+        yield add_ten(made)
 
 
 @pytest.fixture
 def up_to_date(store: ObjectStore, settings: Settings) -> ObjectStore:
     """A bucket with a file in rock, whose tables are made."""
+    keep_ten(store, settings)
     store.put_bytes(settings.raw_bucket, "rock/a.wav", sound_file(music(2, seed=1)))
     inventory.update(store, settings, GENRES)
     refresh(store, settings, GENRES)
@@ -136,6 +138,7 @@ def test_several_genres_become_one_run_from_the_first_to_the_last(
     first: str,
     last: str,
 ) -> None:
+    keep_ten(store, settings)
     inventory.update(store, settings, GENRES)
     refresh(store, settings, GENRES)
     for genre in changed:
@@ -181,7 +184,7 @@ def test_what_a_failed_run_did_not_bring_is_asked_for_again_later() -> None:
 
 def test_another_change_is_asked_for_at_once() -> None:
     asked = decide(NOW, HELD, Cursor(HELD), clock=1000.0)
-    more = decide({**NOW, "jazz": "new"}, HELD, asked.cursor, clock=1001.0)
+    more = decide({"jazz": "new", **NOW}, HELD, asked.cursor, clock=1001.0)
     assert (more.action, more.genres) == ("ask", ("jazz", "rock"))
 
 
@@ -203,7 +206,7 @@ def test_no_addition_removal_or_overwrite_is_ever_missed_whatever_the_clock_says
     before: dict[str, tuple[str, int]], after: dict[str, tuple[str, int]]
 ) -> None:
     second = datetime(2026, 1, 1, tzinfo=UTC)  # all within one second: no decision may rest on time
-    changed = listing.changed(listing.digests(objects(after, second)), listing.digests(objects(before, second)))
+    changed = listing.changed(*(listing.digests(objects(bucket, second), GENRES) for bucket in (after, before)))
     different = {
         key.partition("/")[0] for key in {*before, *after} if before.get(key) != after.get(key)
     }  # fmt: skip

@@ -20,6 +20,7 @@ from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.conftest import wait_until_open
 from genre_assets_tests.audio.sounds import music, sound_file
+from genre_assets_tests.labelled import add_ten
 
 pytest.importorskip("distributed", reason="the extra `dask` is not installed")
 pytestmark = [
@@ -78,7 +79,9 @@ def test_the_asset_computes_on_the_cluster_what_it_computes_here(
             "settings": dg.ResourceDefinition.hardcoded_resource(far),
             "store": dg.ResourceDefinition.hardcoded_resource(store),
         }
-        assert dg.materialize(assets.ASSETS, resources=resources, instance=instance, partition_key="rock").success
+        assert dg.materialize(
+            assets.ASSETS, resources=resources, instance=add_ten(instance), partition_key="rock"
+        ).success
     assert features.read(store, settings, "rock")["key"].tolist() == [f"rock/{seed}.wav" for seed in range(3)]
 
 

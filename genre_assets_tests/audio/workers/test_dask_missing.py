@@ -8,6 +8,7 @@ import pytest
 from genre_assets.audio import assets
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
+from genre_assets_tests.labelled import add_ten
 
 
 @pytest.mark.parametrize("missing", ["dagster_dask", "distributed"])
@@ -20,7 +21,10 @@ def test_without_the_extra_the_run_says_what_to_install(
     store.put_bytes(settings.raw_bucket, "rock/a.wav", b"x")
     far = settings.model_copy(update={"dask_scheduler": "tcp://127.0.0.1:9"})
     resources = {"settings": far, "store": store}
-    done = dg.materialize(assets.ASSETS, resources=resources, partition_key="rock", raise_on_error=False)
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            assets.ASSETS, resources=resources, partition_key="rock", instance=add_ten(instance), raise_on_error=False
+        )
     assert not done.success
     failures = " ".join(str(event.event_specific_data) for event in done.get_step_failure_events())
     assert "pip install 'genre-assets[dask]'" in failures

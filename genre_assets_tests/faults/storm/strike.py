@@ -20,7 +20,8 @@ from genre_assets_tests.faults.storm.workload import Commands, Predictor
 
 ALLOWED = 60.0  # seconds to heal or to be reported
 PATIENCE = 180.0  # seconds to heal at all, before the next fault
-STEADY = 8.0  # every light healthy for so long: a light can be the last one of the process that was struck
+STEADY = 6.5  # every light healthy for so long: a light can be the last one of the process that was struck
+LOOK = 1.5  # seconds between two looks at the lights: the command that looks costs a second of a core
 AFTER = 60.0  # seconds for rows and routes to come right after each fault
 CALM = 240.0  # seconds for rows, routes and runs to come right at the end
 
@@ -62,7 +63,7 @@ class Storm:
             elif time.monotonic() - well_since >= STEADY:
                 seconds = well_since - began
                 break
-            time.sleep(0.5)
+            time.sleep(LOOK)
         fault.lift()
         in_time = (seconds is not None and seconds <= ALLOWED) or reported_at <= ALLOWED
         number = len(self.result.outcomes) + 1

@@ -18,6 +18,7 @@ import numpy as np
 from genre_assets.demo.traffic import Request, Traffic
 
 PHASE = 120  # requests of one kind in a row: clean, then drifted
+PAUSE = 4.0  # seconds between two commands: two cores have the stack, its tests and the requests to carry
 LONGEST_COMMAND = 600.0
 SAID = 1000  # characters of a command's standard error that are kept
 
@@ -99,7 +100,7 @@ class Commands(threading.Thread):
 
     def run(self) -> None:
         """Run commands until the end."""
-        while not self.ending.wait(1.0):
+        while not self.ending.wait(PAUSE):
             self.command(*self._next())
 
     def end(self) -> None:

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 
 from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
+from genre_assets.labels import of_names
 from genre_assets.models.data import training
 from genre_assets.models.data.quality import no_leakage
 from genre_assets.models.data.tables import normalised, read_tables
@@ -15,13 +17,15 @@ from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.models.conftest import COLUMNS, CUT, synthetic_rows
 
+KNOWN = of_names(GENRES)
+
 
 def table(**changes: Any) -> pd.DataFrame:
     return synthetic_rows(4, segments=1)[["genre", *COLUMNS]].assign(**changes)
 
 
 def build(rows: pd.DataFrame) -> training.TrainingSet:
-    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="1", cut=CUT)
+    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="1", cut=CUT, labels=GENRES)
 
 
 @pytest.fixture
@@ -33,7 +37,7 @@ def test_parquet_and_csv_make_the_same_training_set(tmp_path: Path, no_store: Ob
     table().to_parquet(tmp_path / "t.parquet")
     table().to_csv(tmp_path / "t.csv", index=False)
     first, second = (
-        read_tables(str(tmp_path / name), COLUMNS, no_store).drop(columns=["key", "recording"])
+        read_tables(str(tmp_path / name), COLUMNS, None, no_store).drop(columns=["key", "recording"])
         for name in ("t.parquet", "t.csv")
     )
     pd.testing.assert_frame_equal(first, second)
@@ -41,19 +45,19 @@ def test_parquet_and_csv_make_the_same_training_set(tmp_path: Path, no_store: Ob
 
 def test_a_table_in_the_store_is_read(store: ObjectStore, s3_settings: Settings) -> None:
     store.write_parquet(s3_settings.features_bucket, "ready/t.parquet", table())
-    rows = read_tables(f"s3://{s3_settings.features_bucket}/ready/t.parquet", COLUMNS, store)
+    rows = read_tables(f"s3://{s3_settings.features_bucket}/ready/t.parquet", COLUMNS, None, store)
     assert build(rows).manifest.rows == 40
 
 
 def test_rows_without_identity_are_recordings_of_their_own() -> None:
-    made = build(normalised(table(), COLUMNS, name="t.parquet"))
+    made = build(normalised(table(), COLUMNS, KNOWN, name="t.parquet"))
     assert (made.manifest.rows, made.manifest.recordings, made.manifest.groups) == (40, 40, 40)
 
 
 def test_artists_are_groups_and_a_missing_artist_is_its_own() -> None:
     artists = [f"a{i // 2}" for i in range(40)]
     artists[7] = None  # type: ignore[call-overload]
-    made = build(normalised(table(artist=artists, track_id=range(40)), COLUMNS, name="t"))
+    made = build(normalised(table(artist=artists, track_id=range(40)), COLUMNS, KNOWN, name="t"))
     assert made.manifest.groups == 21
 
 
@@ -65,7 +69,7 @@ def test_given_splits_are_kept_and_copies_of_held_out_rows_leave_training(
     held.iloc[:2] = train.iloc[:2]
     train.to_parquet(tmp_path / "a.parquet")
     held.to_parquet(tmp_path / "b.parquet")
-    rows = read_tables(f"train={tmp_path}/a.parquet, validation={tmp_path}/b.parquet", COLUMNS, no_store)
+    rows = read_tables(f"train={tmp_path}/a.parquet, validation={tmp_path}/b.parquet", COLUMNS, None, no_store)
     made = build(rows)
     assert made.manifest.splits == {"train": 38, "validation": 20, "test": 0}
     assert made.manifest.dropped == 2
@@ -87,21 +91,21 @@ def test_given_splits_are_kept_and_copies_of_held_out_rows_leave_training(
 )
 def test_a_bad_table_is_refused_with_what_is_wrong(change: Any, message: str) -> None:
     with pytest.raises(BadInput, match=message):
-        normalised(change(table()), COLUMNS, name="t.parquet")
+        normalised(change(table()), COLUMNS, KNOWN, name="t.parquet")
 
 
 def test_missing_and_unreadable_files_are_named(tmp_path: Path, no_store: ObjectStore) -> None:
     with pytest.raises(BadInput, match=r"gone\.parquet cannot be read"):
-        read_tables(str(tmp_path / "gone.parquet"), COLUMNS, no_store)
+        read_tables(str(tmp_path / "gone.parquet"), COLUMNS, None, no_store)
     (tmp_path / "text.parquet").write_text("hello")
     with pytest.raises(BadInput, match="neither Parquet nor CSV"):
-        read_tables(str(tmp_path / "text.parquet"), COLUMNS, no_store)
+        read_tables(str(tmp_path / "text.parquet"), COLUMNS, None, no_store)
 
 
 def test_a_split_for_one_table_only_is_refused(tmp_path: Path, no_store: ObjectStore) -> None:
     table().to_parquet(tmp_path / "a.parquet")
     with pytest.raises(BadInput, match="or none"):
-        read_tables(f"train={tmp_path}/a.parquet,{tmp_path}/a.parquet", COLUMNS, no_store)
+        read_tables(f"train={tmp_path}/a.parquet,{tmp_path}/a.parquet", COLUMNS, None, no_store)
 
 
 @pytest.mark.parametrize(
@@ -134,10 +138,12 @@ def test_the_same_rows_in_another_order_have_the_same_version_and_another_value_
 def test_a_sidecar_groups_recordings_and_near_duplicates_join_groups() -> None:
     rows = synthetic_rows()
     groups = dict.fromkeys(rows.loc[rows["genre"] == "jazz", "key"], "Miles Davis")
-    made = training.build(rows, COLUMNS, feature_set="f", feature_set_version="1", cut=CUT, groups=groups)
+    made = training.build(
+        rows, COLUMNS, feature_set="f", feature_set_version="1", cut=CUT, groups=groups, labels=GENRES
+    )
     assert made.manifest.groups == 37
     rows.loc[rows.index[-1], list(COLUMNS)] = rows.loc[rows.index[0], list(COLUMNS)]
-    joined = training.build(rows, COLUMNS, feature_set="f", feature_set_version="1", cut=CUT)
+    joined = training.build(rows, COLUMNS, feature_set="f", feature_set_version="1", cut=CUT, labels=GENRES)
     assert (joined.manifest.groups, joined.manifest.merged) == (39, 1)
 
 
@@ -146,7 +152,7 @@ def test_the_public_tables_are_taken_as_they_are(gtzan_tables: Path, no_store: O
         f"{split}={gtzan_tables / name}"
         for split, name in (("train", "train.parquet"), ("validation", "val.parquet"), ("test", "test.parquet"))
     )
-    made = build(read_tables(locations, COLUMNS, no_store))
+    made = build(read_tables(locations, COLUMNS, None, no_store))
     assert made.manifest.splits["validation"] == 166
     assert made.manifest.splits["test"] == 78
     assert 0 < made.manifest.dropped < 20

@@ -51,7 +51,7 @@ class World:
         family, rows = FAMILIES[name], data.part(TRAIN)
         if spoiled:
             shuffled = np.random.default_rng(0).permutation(rows.labels)
-            rows = training.Part(rows.features, shuffled, rows.groups, rows.recordings)
+            rows = training.Part(rows.features, shuffled, rows.groups, rows.recordings, rows.classes)
 
         def make() -> fit.Trained:
             raw = tune.out_of_fold(family, family.defaults, rows, 1)
@@ -78,7 +78,7 @@ def world(registry: ModelRegistry, store: ObjectStore, small: Settings, tmp_path
 def larger(seed: int = 5) -> TrainingSet:
     """The same recordings and as many new ones."""
     rows = pd.concat([synthetic_rows(8), synthetic_rows(8, seed=seed)])
-    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="test", cut=CUT)
+    return training.build(rows, COLUMNS, feature_set="gtzan37", feature_set_version="test", cut=CUT, labels=GENRES)
 
 
 def test_without_models_there_is_nothing_to_choose(world: World) -> None:
@@ -182,7 +182,9 @@ def test_another_version_of_the_features_replaces_the_champion(world: World) -> 
     data = synthetic_training_set(8)
     world.train(data, *FEW)
     world.choose(data)
-    newer = training.build(synthetic_rows(8), COLUMNS, feature_set="gtzan37", feature_set_version="next", cut=CUT)
+    newer = training.build(
+        synthetic_rows(8), COLUMNS, feature_set="gtzan37", feature_set_version="next", cut=CUT, labels=GENRES
+    )
     world.train(newer, *FEW)
     assert "the data has gtzan37 next" in world.choose(newer).champion.reason
 

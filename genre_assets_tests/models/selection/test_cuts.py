@@ -13,6 +13,7 @@ from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.audio.tables import features
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
+from genre_assets.genres import GENRES
 from genre_assets.models.data import stored, training
 from genre_assets.models.data.training import TrainingSet
 from genre_assets.models.mlflow.registry import ModelRegistry
@@ -51,7 +52,9 @@ def of_audio(world: World, cut: Cut, *, in_bucket: bool = True) -> TrainingSet:
         identity = {"key": key, "fingerprint": item.fingerprint, "recording": f"r{number}", "genre": genre}
         for (segment, _, _), values in zip(item.segments, item.features, strict=True):
             rows.append({**identity, "segment": segment, **dict(zip(COLUMNS, values, strict=True))})
-    return training.build(pd.DataFrame(rows), COLUMNS, feature_set="gtzan37", feature_set_version="1", cut=cut)
+    return training.build(
+        pd.DataFrame(rows), COLUMNS, feature_set="gtzan37", feature_set_version="1", cut=cut, labels=GENRES
+    )
 
 
 def train_and_choose(world: World, data: TrainingSet, *, spoiled: bool = False, **settings: Any) -> list[int]:
@@ -110,7 +113,7 @@ def test_going_back_and_forth_between_feature_sets_ends_on_a_model_of_the_set_in
     world: World, database: Database
 ) -> None:
     first, second = (
-        training.build(synthetic_rows(8), COLUMNS, feature_set=name, feature_set_version="1", cut=CUT)
+        training.build(synthetic_rows(8), COLUMNS, feature_set=name, feature_set_version="1", cut=CUT, labels=GENRES)
         for name in ("gtzan37", "default")
     )
     of_first = train_and_choose(world, first)
@@ -136,7 +139,9 @@ def test_another_cut_is_another_training_set_and_its_models_say_so(world: World)
 
 
 def build(cut: Cut) -> TrainingSet:
-    return training.build(synthetic_rows(8), COLUMNS, feature_set="gtzan37", feature_set_version="1", cut=cut)
+    return training.build(
+        synthetic_rows(8), COLUMNS, feature_set="gtzan37", feature_set_version="1", cut=cut, labels=GENRES
+    )
 
 
 def test_features_that_were_cut_otherwise_than_the_settings_say_are_not_taken(
@@ -146,10 +151,10 @@ def test_features_that_were_cut_otherwise_than_the_settings_say_are_not_taken(
     key = f"features/{small.feature_set}/genre=jazz/manifest.json"
     version = FEATURE_SETS["gtzan37"].version
     store.write_json(small.features_bucket, key, {"feature_set_version": version, "cut": features.cut(small)})
-    assert len(stored.read_features(store, small))
+    assert len(stored.read_features(store, small, GENRES))
     other = small.model_copy(update={"segment_seconds": 3.0})
     with pytest.raises(BadInput, match="materialise features again"):
-        stored.read_features(store, other)
+        stored.read_features(store, other, GENRES)
 
 
 def test_a_training_set_and_a_model_of_before_are_refused_with_what_to_do(

@@ -43,7 +43,7 @@ class World:
         made, rows = FAMILIES[family], self.data.part(TRAIN)
         if spoiled:
             shuffled = np.random.default_rng(0).permutation(rows.labels)
-            rows = training.Part(rows.features, shuffled, rows.groups, rows.recordings)
+            rows = training.Part(rows.features, shuffled, rows.groups, rows.recordings, rows.classes)
         raw = tune.out_of_fold(made, made.defaults, rows, 1)
         found = tune.Search(family, made.defaults, 0.0, [], 0, 0.0)
         fitted = made.fit(made.defaults, rows, 1)

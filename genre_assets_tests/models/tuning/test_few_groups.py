@@ -5,6 +5,7 @@ from typing import Any
 import dagster as dg
 import numpy as np
 
+from genre_assets.genres import GENRES
 from genre_assets.models.assets import champion_models
 from genre_assets.models.checks import champion_beats_chance
 from genre_assets.models.data import stored, training
@@ -72,7 +73,9 @@ def test_a_challenger_can_win_against_a_champion_whose_g_mean_is_0(
     rows = data.part(TRAIN)
     shuffled = np.random.default_rng(0).permutation(rows.labels)
     for family in ("linear", "k_neighbors"):
-        register(registry, data, family, training.Part(rows.features, shuffled, rows.groups, rows.recordings))
+        register(
+            registry, data, family, training.Part(rows.features, shuffled, rows.groups, rows.recordings, rows.classes)
+        )
     before = choose(registry, store, small, data)["champion version"]
     rows = larger().part(TRAIN)
     for family in ("linear", "k_neighbors"):  # good, but it never says jazz: its G-mean is 0 too
@@ -99,7 +102,12 @@ def test_the_study_and_the_asset_show_the_objective_under_one_name(
     registry: ModelRegistry, store: ObjectStore, small: Settings
 ) -> None:
     data = training.build(
-        synthetic_rows(4, difficulty=6.0), COLUMNS, feature_set="gtzan37", feature_set_version="test", cut=CUT
+        synthetic_rows(4, difficulty=6.0),
+        COLUMNS,
+        feature_set="gtzan37",
+        feature_set_version="test",
+        cut=CUT,
+        labels=GENRES,
     )
     outcome = experiment.obtain(FAMILIES["k_neighbors"], data, small, registry)
     client = registry._client

@@ -116,7 +116,12 @@ def trained_reference(feature_set_version: str) -> pd.DataFrame:
         key=recordings, fingerprint=recordings, segment=segments, split="train"
     )
     data = training.build(
-        rows, COLUMNS, feature_set="default", feature_set_version=feature_set_version, cut=Cut(30.0, 10.0, "start", 1.0)
+        rows,
+        COLUMNS,
+        feature_set="default",
+        feature_set_version=feature_set_version,
+        cut=Cut(30.0, 10.0, "start", 1.0),
+        labels=GENRES,
     )
     answers = np.full((len(data.frame), len(GENRES)), 1 / len(GENRES))
     return fit.reference(SimpleNamespace(out_of_fold=answers), data)  # type: ignore[arg-type]

@@ -13,6 +13,7 @@ from genre_assets.errors import BadInput, TransientFailure
 from genre_assets.genres import GENRES
 from genre_assets.inference import request_log
 from genre_assets.inference.request_log import Row
+from genre_assets.labels import of_names
 from genre_assets.serving.drift import evaluate, null, reference, shadow, window_store
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.verdict import Level
@@ -22,6 +23,7 @@ from genre_assets.serving.promotion import retraining_requests
 from genre_assets.serving.promotion.state import Decision, Rules
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
+from genre_assets_tests.labelled import keep_ten
 from genre_assets_tests.serving.drift.data import START, features, log_rows, reference_frame
 
 LATER = START + timedelta(minutes=10)
@@ -35,6 +37,7 @@ def settings(s3_settings: Settings) -> Settings:
 @pytest.fixture
 def platform(database: Database, store: ObjectStore, settings: Settings) -> tuple[Database, ObjectStore, Settings]:
     store.write_parquet(settings.serving_bucket, "reference/version=1/part.parquet", reference_frame())
+    keep_ten(store, settings)
     return database, store, settings
 
 
@@ -139,7 +142,7 @@ def test_the_review_list_holds_the_least_sure_and_the_strangest_once_each(
 )
 def test_a_bad_label_list_is_refused_with_its_line(text: str, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        review.read_labels(text.encode(), "list.csv")
+        review.read_labels(text.encode(), "list.csv", of_names(GENRES))
 
 
 def test_drift_under_the_fallback_asks_for_training_once_until_a_new_version_serves(
