@@ -8,6 +8,7 @@ features    inventory/genre=<g>/{part.parquet, manifest.json}
 quarantine/genre=<g>/part.parquet
 features/<set>/genre=<g>/{part.parquet, manifest.json}
 checkpoints/<name>.parquet               rows of a run that was interrupted
+ready/{current.json, <set>/<split>.parquet}      feature tables that stand in for audio
 training_set/{part.parquet, manifest.json}
 serving     environments/<lock hash>.tar.gz
 releases/{current.json, parity.json, <id>/{release.json, <files of the model repository>}}
@@ -24,6 +25,7 @@ from datetime import datetime
 GROUPS = "groups.csv"
 LABEL_SET = "labels.yaml"
 LABEL_FILES = "labels/"
+READY_TABLES = "ready/current.json"
 TRAINING_SET = "training_set/part.parquet"
 TRAINING_SET_MANIFEST = "training_set/manifest.json"
 RELEASES = "releases/"
@@ -73,6 +75,11 @@ def features(feature_set: str, genre: str) -> str:
 def features_manifest(feature_set: str, genre: str) -> str:
     """What `features` was made from."""
     return f"{features_of(feature_set)}genre={genre}/manifest.json"
+
+
+def ready_table(feature_set: str, split: str) -> str:
+    """A feature table that was ingested."""
+    return f"ready/{feature_set}/{split}.parquet"
 
 
 def checkpoint(name: str) -> str:

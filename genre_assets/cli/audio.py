@@ -1,5 +1,6 @@
 """Audio in, features out: ingest, gtzan, extract."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,19 @@ from genre_assets.cli.base import console, plain, progress_bar, say, stack_setti
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
 from genre_assets.labels import LabelSet, of_names
-from genre_assets.settings import load_settings
+from genre_assets.settings import Settings, load_settings
+from genre_assets.store import ObjectStore, s3_client
 from genre_assets.text import visible
+
+Table = Annotated[
+    Path | None, typer.Option(exists=True, dir_okay=False, help="Ready features (Parquet, CSV) in place of audio.")
+]
 
 
 def ingest(
     place: Annotated[
-        str, typer.Argument(metavar="DIR", help="Folder whose sub-folders are labels, or s3://bucket/prefix.")
-    ],
+        str | None, typer.Argument(metavar="DIR", help="Folder whose sub-folders are labels, or s3://bucket/prefix.")
+    ] = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="At most so many files of each label, the same ones each time.")
     ] = None,
@@ -25,6 +31,15 @@ def ingest(
         str | None,
         typer.Option("--labels", help="gtzan, or a labels.yaml: the label set, where the bucket has none yet."),
     ] = None,
+    table: Table = None,
+    validation: Table = None,
+    test: Table = None,
+    feature_set: Annotated[
+        str | None, typer.Option(help="Of the tables' columns: default or gtzan37; default: GENRE_FEATURE_SET.")
+    ] = None,
+    remove_tables: Annotated[
+        bool, typer.Option("--remove-tables", help="Take ready tables away: audio counts again.")
+    ] = False,
 ) -> None:
     """Upload audio into the raw bucket: DIR/<label>/<anything>.wav|mp3|mp4|m4a|flac|ogg.
 
@@ -33,15 +48,35 @@ def ingest(
     A metadata.csv in it (file_name, label, group) counts before the sub-folders, a groups.csv (key, group) names groups.
 
     What is there already is not sent again. The sensor of the running stack then extracts the features.
+
+    With --table, features that somebody else computed stand in for audio: genre, the columns of the feature set and, where
+    known, key, recording, group, split.
     """
+    if sum((place is not None, table is not None, remove_tables)) != 1:
+        raise BadInput("give one of: a folder or s3://bucket/prefix, --table FILE, --remove-tables")
+    if table is None and (validation or test or feature_set):
+        raise BadInput("--validation, --test and --feature-set say something of --table FILE")
+    if table is not None and (limit or label_set):
+        raise BadInput("--limit and --labels are for audio")
+    settings = stack_settings("s3_endpoint_url")
+    store = ObjectStore(s3_client(settings))
+    if place is not None:
+        _ingest_audio(place, store, settings, limit, label_set)
+    elif table is not None:
+        files = {"train": table, "validation": validation, "test": test}
+        _ingest_tables({split: file for split, file in files.items() if file}, store, settings, feature_set)
+    else:
+        from genre_assets.models.data import ready
+
+        typer.echo("the ready tables are removed" if ready.remove(store, settings) else "there are no ready tables")
+
+
+def _ingest_audio(place: str, store: ObjectStore, settings: Settings, limit: int | None, label_set: str | None) -> None:
     from genre_assets.audio import ingest as ingesting
     from genre_assets.audio.sources import source_of
-    from genre_assets.store import ObjectStore, s3_client
 
-    settings = stack_settings("s3_endpoint_url")
     chosen = _label_set(label_set) if label_set else None
     with progress_bar("uploading") as advance:
-        store = ObjectStore(s3_client(settings))
         source = source_of(place, store, settings)
         report = ingesting.ingest(
             source, store=store, settings=settings, limit=limit, label_set=chosen, progress=advance
@@ -55,6 +90,17 @@ def ingest(
     typer.echo(
         f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}; "
         f"{len(report.labels.names)} labels: {', '.join(report.labels.names)}"
+    )
+
+
+def _ingest_tables(files: Mapping[str, Path], store: ObjectStore, settings: Settings, feature_set: str | None) -> None:
+    from genre_assets.models.data import ready
+
+    rows = ready.ingest(store, settings, files, feature_set or settings.feature_set)
+    counts = rows.groupby("genre").size()
+    typer.echo(
+        f"{len(rows)} rows of {len(counts)} labels ({', '.join(counts.index)}), in s3://{settings.features_bucket}/ready; "
+        "next: genre-assets run"
     )
 
 

@@ -36,23 +36,24 @@ def training_set(
 
     Splits are stratified by genre and grouped by artist or album (`groups.csv`), else by recording; near-duplicates
     share a group. They follow from a hash of the group, so that new clips leave the old ones where they are. Ready
-    feature tables (`GENRE_FEATURE_TABLES`) may stand in for audio, and may bring their own splits.
+    feature tables (`genre-assets ingest --table`, `GENRE_FEATURE_TABLES`) may stand in for audio, and may bring their own
+    splits.
     """
-    feature_set = FEATURE_SETS[settings.feature_set]
-    rows, label_set = stored.read_rows(store, settings)
+    source = stored.read_rows(store, settings)
+    feature_set = FEATURE_SETS[source.feature_set]
     made = training.build(
-        rows,
+        source.rows,
         feature_set.columns,
         feature_set=feature_set.name,
         feature_set_version=feature_set.version,
         cut=Cut.from_settings(settings),
-        labels=label_set.names,
+        labels=source.labels.names,
         groups=groups.read(store, settings),
         min_clips=settings.min_clips_per_genre,
     )
     stored.write(store, settings, made)
     if labels.read_kept(store, settings) is None:  # from the first training set on, it changes by hand only
-        labels.keep(store, settings, label_set)
+        labels.keep(store, settings, source.labels)
     counts = training.recordings_by_genre(made)
     return dg.MaterializeResult(
         metadata={

@@ -9,7 +9,7 @@ from genre_assets import keys, labels
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.audio.tables import features
 from genre_assets.errors import BadInput
-from genre_assets.models.data import tables
+from genre_assets.models.data import ready, tables
 from genre_assets.models.data.training import Manifest, TrainingSet, content_hash
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -20,17 +20,31 @@ if TYPE_CHECKING:
     from genre_assets.labels import LabelSet
 
 
-def read_rows(store: ObjectStore, settings: Settings) -> "tuple[pd.DataFrame, LabelSet]":
-    """The rows for a training set, from the stored features or the ready tables, and the label set that they are of.
+@dataclass(frozen=True)
+class Source:
+    """The rows that a training set is made from, the feature set of their columns, and the label set that they are of."""
+
+    rows: "pd.DataFrame"
+    feature_set: str
+    labels: "LabelSet"
+
+
+def read_rows(store: ObjectStore, settings: Settings) -> Source:
+    """The rows for a training set: of ready tables that a setting names, else of those in the bucket, else the features.
 
     While the label set is open, the labels of ready tables are it. Raises `BadInput`; see `read_features`, `read_tables`.
     """
-    if not settings.feature_tables:
+    found = ready.find(store, settings)
+    if not settings.feature_tables and found is None:
         label_set = labels.read(store, settings)
-        return read_features(store, settings, label_set.names), label_set
+        return Source(read_features(store, settings, label_set.names), settings.feature_set, label_set)
     kept = labels.read_kept(store, settings)
-    rows = tables.read_tables(settings.feature_tables, FEATURE_SETS[settings.feature_set].columns, kept, store)
-    return rows, kept or labels.of_names(sorted(set(rows["genre"])))
+    if settings.feature_tables or found is None:
+        name: str = settings.feature_set
+        rows = tables.read_tables(settings.feature_tables, FEATURE_SETS[name].columns, kept, store)
+    else:
+        name, rows = found.feature_set, ready.read(store, settings, found, kept)
+    return Source(rows, name, kept or labels.of_names(sorted(set(rows["genre"]))))
 
 
 def read_features(store: ObjectStore, settings: Settings, genres: Sequence[str]) -> "pd.DataFrame":
@@ -84,6 +98,7 @@ class Stored:
 def look(store: ObjectStore, settings: Settings) -> Stored:
     """List (not read) the features and the training set: the digest changes when either, or the label set, does."""
     tables = [f"{o.key} {o.etag}" for o in store.list(settings.features_bucket, keys.features_of(settings.feature_set))]
+    tables += [f"{o.key} {o.etag}" for o in store.list(settings.features_bucket, keys.READY_TABLES)]
     made = {o.key: o for o in store.list(settings.features_bucket, keys.TRAINING_SET_MANIFEST)}
     manifest = made.get(keys.TRAINING_SET_MANIFEST)
     digest = hashlib.sha256(
@@ -109,7 +124,7 @@ def news(store: ObjectStore, settings: Settings) -> News:
         return News()
     names = labels.names(store, settings)
     removed = sorted(set(known["genre"]) - set(names))
-    if settings.feature_tables:
+    if settings.feature_tables or ready.find(store, settings) is not None:
         return News(removed=removed)
     rows = read_features(store, settings, names)
     recordings = rows.groupby("genre")["recording"].nunique()

@@ -5,9 +5,10 @@ group (or artist), fingerprint, segment and split. Without a recording each row 
 `GENRE_FEATURE_TABLES` names the files, separated by commas; `validation=FILE` puts all rows of a file into one split.
 """
 
+import difflib
 import hashlib
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,21 +39,31 @@ def read_tables(locations: str, columns: Sequence[str], labels: LabelSet | None,
     Raises `BadInput` for a file that is missing or unreadable, missing or extra columns, unknown genres or splits,
     values that are not finite.
     """
-    import pandas as pd
-
     frames = []
     for location in filter(None, (part.strip() for part in locations.split(","))):
         split, _, address = location.rpartition("=") if location.split("=")[0] in SPLITS else ("", "", location)
-        frame = normalised(_load(address, store), columns, labels, name=address)
-        frames.append(frame.assign(split=split) if split else frame)
+        frames.append((split, normalised(_load(address, store), columns, labels, name=address)))
     if not frames:
         raise BadInput("GENRE_FEATURE_TABLES names no table")
-    with_split = [("split" in f) for f in frames]
+    return joined(frames)
+
+
+def read_file(file: Path, columns: Sequence[str], labels: LabelSet | None) -> "pd.DataFrame":
+    """The rows of one local file; see `read_tables` for what is refused."""
+    return normalised(_parsed(_bytes_of(file), str(file)), columns, labels, name=str(file))
+
+
+def joined(frames: "Iterable[tuple[str, pd.DataFrame]]") -> "pd.DataFrame":
+    """The rows of all tables, each with the split that it is for; "" leaves its own. Raises `BadInput` if some have none."""
+    import pandas as pd
+
+    split_up = [frame.assign(split=split) if split else frame for split, frame in frames]
+    with_split = ["split" in frame for frame in split_up]
     if any(with_split) != all(with_split):
         raise BadInput(
             "either every feature table has a split (GENRE_FEATURE_TABLES: train=FILE,validation=FILE) or none"
         )
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(split_up, ignore_index=True)
 
 
 def normalised(table: "pd.DataFrame", columns: Sequence[str], labels: LabelSet | None, *, name: str) -> "pd.DataFrame":
@@ -87,7 +98,7 @@ def _check(frame: "pd.DataFrame", columns: Sequence[str], labels: LabelSet | Non
             if found
         ]
         raise BadInput(
-            f"{name}: {' and '.join(said)}. A table has the columns of the feature set (GENRE_FEATURE_SET) and, beside "
+            f"{name}: {' and '.join(said)}.{_meant(missing, extra)} A table has the columns of the feature set (GENRE_FEATURE_SET) and, beside "
             f"genre, only {', '.join(KNOWN)}, track_id, artist."
         )
     unknown = sorted(genre for genre in set(frame["genre"].astype(str)) if _label(genre, labels) is None)
@@ -111,18 +122,38 @@ def _check(frame: "pd.DataFrame", columns: Sequence[str], labels: LabelSet | Non
         )
 
 
+def _meant(missing: Sequence[str], extra: Sequence[object]) -> str:
+    """Which of the extra columns may be a missing one in another spelling."""
+    pairs = ((name, difflib.get_close_matches(name, map(str, extra), n=1)) for name in missing)
+    found = [f"{visible(near[0])} for {name}" for name, near in pairs if near][:3]
+    return f" Perhaps {', '.join(found)}?" if found else ""
+
+
 def _label(genre: str, labels: LabelSet | None) -> str | None:
     return name_for(genre) if labels is None else labels.find(genre)
 
 
 def _load(address: str, store: ObjectStore) -> "pd.DataFrame":
+    if not address.startswith("s3://"):
+        return _parsed(_bytes_of(Path(address)), address)
+    try:
+        data = store.get_bytes(*parse_uri(address))
+    except OSError as error:
+        raise BadInput(f"the feature table {address} cannot be read: {error}") from error
+    return _parsed(data, address)
+
+
+def _bytes_of(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise BadInput(f"the feature table {file} cannot be read: {error}") from error
+
+
+def _parsed(data: bytes, address: str) -> "pd.DataFrame":
     import pandas as pd
     import pyarrow as pa
 
-    try:
-        data = store.get_bytes(*parse_uri(address)) if address.startswith("s3://") else Path(address).read_bytes()
-    except OSError as error:
-        raise BadInput(f"the feature table {address} cannot be read: {error}") from error
     try:
         return pd.read_csv(io.BytesIO(data)) if address.endswith(".csv") else pd.read_parquet(io.BytesIO(data))
     except (ValueError, OSError, pa.ArrowException) as error:

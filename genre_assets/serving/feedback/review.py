@@ -6,6 +6,7 @@ raw bucket, from where drift reports join them to the windows, and whoever label
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from genre_assets.serving.drift.null import Baseline
 from genre_assets.serving.drift.reference import Floats, rank_scores
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.settings import Settings
-from genre_assets.store import ObjectStore
+from genre_assets.store import ObjectStore, parse_uri
 from genre_assets.text import read_rows, visible
 
 LABEL_COLUMNS = ("request_id", "item", "genre")
@@ -34,7 +35,10 @@ LONGEST_REQUEST_ID = 200
 
 @dataclass(frozen=True)
 class Candidate:
-    """A clip to label. `genre` is empty: the person fills it in."""
+    """A clip to label. `genre` is empty: the person fills it in.
+
+    `address` is where the clip lies, if it was sent by its address; `listen` opens it in a browser, for a week.
+    """
 
     request_id: str
     item: int
@@ -45,6 +49,11 @@ class Candidate:
     reason: str
     window: str
     genre: str = ""
+    format: str = ""
+    duration_s: float | None = None
+    tag: str = ""
+    address: str = ""
+    listen: str = ""
 
 
 def strangeness(base: Baseline, values: Floats) -> Floats:
@@ -78,6 +87,8 @@ def candidates(
                 Candidate(
                     row["request_id"], int(row["item"]), row["fingerprint"], row["label"],
                     round(float(row["confidence"]), 4), round(float(far), 3), "", judged.window.id,
+                    format=row["format"] or "", duration_s=_seconds(row["duration_s"]), tag=row["tag"] or "",
+                    address=row["address"] or "", listen=_link(store, row["address"]),
                 ),
             )  # fmt: skip
     unsure = sorted(found.values(), key=lambda c: c.confidence)[: limit - limit // 2]
@@ -87,6 +98,14 @@ def candidates(
         *(Candidate(**{**asdict(c), "reason": "low confidence"}) for c in unsure),
         *(Candidate(**{**asdict(c), "reason": "far from the training data"}) for c in strangest[: limit // 2]),
     ]
+
+
+def _seconds(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else round(float(value), 1)
+
+
+def _link(store: ObjectStore, address: str | None) -> str:
+    return store.browser_link(*parse_uri(address)) if address else ""
 
 
 def write_list(path: Path, listed: Sequence[Candidate]) -> None:

@@ -4,6 +4,7 @@ import csv
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import numpy as np
 import pytest
@@ -110,12 +111,22 @@ def test_the_review_list_holds_the_least_sure_and_the_strangest_once_each(
     strange = rows[3].features
     assert strange
     rows[3] = Row(**{**rows[3].__dict__, "features": [v * 20 for v in strange]})
-    rows[5] = Row(**{**rows[5].__dict__, "confidence": 0.11})
+    heard = {
+        "address": f"s3://{settings.raw_bucket}/jazz/a b.wav",
+        "format": "wav",
+        "duration_s": 31.25,
+        "tag": "kiosk",
+    }
+    rows[5] = Row(**{**rows[5].__dict__, "confidence": 0.11, **heard})
+    store.put_bytes(settings.raw_bucket, "jazz/a b.wav", b"sound")
     serve(platform, rows)
     found = review.candidates(database, store, settings, limit=4)
     assert len({c.fingerprint for c in found}) == 4
     assert found[0].fingerprint == rows[5].fingerprint
     assert (found[2].fingerprint, found[2].reason) == (rows[3].fingerprint, "far from the training data")
+    assert (found[0].address, found[0].duration_s, found[0].tag) == (heard["address"], 31.2, "kiosk")
+    assert urlopen(found[0].listen).read() == b"sound"
+    assert (found[2].address, found[2].listen, found[2].duration_s) == ("", "", None)
     path = tmp_path / "list.csv"
     review.write_list(path, found)
     with pytest.raises(BadInput, match="no row has a genre"):
