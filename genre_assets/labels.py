@@ -14,7 +14,7 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING
 
 from genre_assets import keys
-from genre_assets.errors import BadInput
+from genre_assets.errors import BadInput, DamagedObject
 from genre_assets.text import visible
 
 if TYPE_CHECKING:
@@ -177,12 +177,24 @@ def read(store: "ObjectStore", settings: "Settings") -> LabelSet:
 
 
 def read_kept(store: "ObjectStore", settings: "Settings") -> LabelSet | None:
-    """What `labels.yaml` says; None while the set is open. Raises `BadInput` for a file that cannot be read."""
+    """What `labels.yaml` says; without one, the labels of the training set; None while the set is open.
+
+    An installation of before there was such a file has a training set without it: its folders are no labels by themselves.
+    Raises `BadInput` for a file that cannot be read.
+    """
     try:
         data = store.get_bytes(settings.raw_bucket, keys.LABEL_SET)
     except FileNotFoundError:
-        return None
+        return _of_training_set(store, settings)
     return LabelSet.from_yaml(data, f"s3://{settings.raw_bucket}/{keys.LABEL_SET}")
+
+
+def _of_training_set(store: "ObjectStore", settings: "Settings") -> LabelSet | None:
+    try:
+        manifest = store.read_json(settings.features_bucket, keys.TRAINING_SET_MANIFEST)
+        return of_names(manifest["genres"])
+    except (FileNotFoundError, DamagedObject, KeyError, TypeError):
+        return None
 
 
 def names(store: "ObjectStore", settings: "Settings") -> tuple[str, ...]:
@@ -196,14 +208,10 @@ def keep(store: "ObjectStore", settings: "Settings", labels: LabelSet) -> None:
     store.put_bytes(settings.raw_bucket, keys.LABEL_SET, content, "application/yaml")
 
 
-def close(store: "ObjectStore", settings: "Settings") -> LabelSet:
-    """Today's set, which is kept from now on."""
-    kept = read_kept(store, settings)
-    if kept is not None:
-        return kept
-    found = _found(store, settings)
-    keep(store, settings, found)
-    return found
+def keep_if_open(store: "ObjectStore", settings: "Settings", labels: LabelSet) -> None:
+    """Write `labels.yaml`, unless there is one: what a person wrote is changed by hand only."""
+    if not store.exists(settings.raw_bucket, keys.LABEL_SET):
+        keep(store, settings, labels)
 
 
 def difference(there: Sequence[str], wanted: Sequence[str]) -> tuple[list[str], list[str]]:

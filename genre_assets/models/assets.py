@@ -52,8 +52,7 @@ def training_set(
         min_clips=settings.min_clips_per_genre,
     )
     stored.write(store, settings, made)
-    if labels.read_kept(store, settings) is None:  # from the first training set on, it changes by hand only
-        labels.keep(store, settings, source.labels)
+    labels.keep_if_open(store, settings, source.labels)
     counts = training.recordings_by_genre(made)
     return dg.MaterializeResult(
         metadata={

@@ -76,6 +76,16 @@ def test_a_label_set_that_is_given_is_kept_and_no_other_is_taken(
         ingest(Folder(folder), store=store, settings=settings, label_set=of_names(["wren"]))
 
 
+def test_an_installation_of_before_has_the_labels_of_its_training_set(store: ObjectStore, settings: Settings) -> None:
+    """A folder that was of no genre then is no label now."""
+    put(store, settings, "robin/a.wav", "wren/b.wav", "polka/c.wav")
+    store.write_json(settings.features_bucket, "training_set/manifest.json", {"genres": ["wren", "robin"]})
+    assert labels.names(store, settings) == ("wren", "robin"), "in the order of its models' probabilities"
+    assert dict(label_changes.overview(store, settings).unknown) == {"polka": 1}
+    label_changes.add(store, settings, ["polka"])
+    assert labels.names(store, settings) == ("wren", "robin", "polka")
+
+
 def test_an_unreadable_label_set_is_named_and_nothing_is_guessed(store: ObjectStore, settings: Settings) -> None:
     put(store, settings, "robin/a.wav")
     store.put_bytes(settings.raw_bucket, "labels.yaml", b"robin: yes")

@@ -62,8 +62,7 @@ def ingest(store: ObjectStore, settings: Settings, files: Mapping[str, Path], fe
     store.ensure_buckets(settings.raw_bucket, settings.features_bucket)
     kept = labels.read_kept(store, settings)
     rows = put(store, settings, files, feature_set, kept)
-    if kept is None:
-        labels.keep(store, settings, labels.of_names(sorted(set(rows["genre"]))))
+    labels.keep_if_open(store, settings, kept or labels.of_names(sorted(set(rows["genre"]))))
     return rows
 
 
