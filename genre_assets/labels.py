@@ -162,6 +162,14 @@ def name_for(text: str) -> str | None:
     return name if fits and len(name) <= LONGEST and name not in RESERVED else None
 
 
+def advice(folder: str) -> str:
+    """What to do about a folder of the raw bucket that is no label's."""
+    name = name_for(folder)
+    if name is None:
+        return "no label can be named so: move its files"
+    return f"genre-assets labels add {name}" if name == folder else f"a label's files would lie in {name}/"
+
+
 def of_names(names: Iterable[str]) -> LabelSet:
     """A set of labels with nothing but names, in this order."""
     return LabelSet(tuple(Label(name) for name in names))

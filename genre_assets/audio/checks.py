@@ -33,6 +33,15 @@ def quarantine_share(settings: dg.ResourceParam[Settings], store: dg.ResourcePar
 
 
 @dg.asset_check(asset=assets.raw_audio)
+def every_folder_is_a_label(
+    settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
+) -> dg.AssetCheckResult:
+    """No file of the raw bucket lies outside of the labels' folders (a warning, with the command that adds a label)."""
+    unknown = inventory.read(store, settings, labels.UNKNOWN, quarantine=True)
+    return properties.every_folder_is_a_label(unknown).result(warn=True)
+
+
+@dg.asset_check(asset=assets.raw_audio)
 def no_conflicting_labels(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
@@ -79,6 +88,7 @@ def features_match_the_inventory(
 
 CHECKS: list[dg.AssetChecksDefinition] = [
     quarantine_share,
+    every_folder_is_a_label,
     no_conflicting_labels,
     features_are_finite,
     features_have_their_schema,

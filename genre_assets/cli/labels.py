@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genre_assets.cli.base import plain, say, stack_settings
+from genre_assets.labels import advice
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -29,7 +30,7 @@ def show(context: typer.Context) -> None:
     Console().print(table)
     for folder, count in found.unknown.items():
         if folder:
-            say(f"left out: {count} objects in {folder}/, which is no label's: genre-assets labels add {folder}")
+            say(f"left out: {count} objects in {folder}/, which is no label's: {advice(folder)}")
         else:
             say(f"left out: {count} objects in no folder")
     state = "kept in labels.yaml" if found.kept else "open: every folder is a label until the first training set"

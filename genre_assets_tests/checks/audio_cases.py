@@ -43,6 +43,12 @@ def broken_file(world: World) -> None:
     look_again(world, "rock")
 
 
+def folder_of_no_label(world: World) -> None:
+    put(world, "polka/a.wav", sound_file(SOUND))
+    put(world, "Hip-Hop/a.wav", b"x")
+    look_again(world, "rock")
+
+
 def same_song_in_another_genre(world: World) -> None:
     put(world, "pop/quieter.flac", sound_file(SOUND * np.float32(0.3), container="FLAC"))
     look_again(world, "pop")
@@ -75,6 +81,7 @@ def with_value(value: float) -> Callable[[pd.DataFrame], pd.DataFrame]:
 
 CASES: Sequence[Case] = [
     Case("raw_audio:quarantine_share", ingested, broken_file, r"1 of 2 files are in quarantine \(50", WARN),
+    Case("raw_audio:every_folder_is_a_label", ingested, folder_of_no_label, r"2 files lie in no .*1 in Hip-Hop/ \(a label's files would lie in hip_hop/\), 1 in polka/ \(genre-assets labels add polka\)", WARN),
     Case("raw_audio:no_conflicting_labels", ingested, same_song_in_another_genre, "1 recordings lie in more than", WARN),
     Case("features:features_are_finite", ingested, table(with_value(np.nan)), "1 files have features that are not", stops=True),
     Case("features:features_are_finite", ingested, table(with_value(-np.inf)), "1 files have features that are not", stops=True),

@@ -1,5 +1,6 @@
 """The properties that the checks state, as pure functions over tables."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from genre_assets.audio.decoding.reasons import OK, Reason
 from genre_assets.checks import CheckFinding
+from genre_assets.labels import advice
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,6 +26,21 @@ def quarantine_share(files: "pd.DataFrame", quarantine: "pd.DataFrame", limit: f
         share <= limit,
         f"{len(quarantine)} of {total} files are in quarantine ({share:.1%}; the limit is {limit:.0%})",
         {"files": total, "in quarantine": len(quarantine), "share": share, "limit": limit, **counts},
+    )
+
+
+def every_folder_is_a_label(unknown: "pd.DataFrame") -> CheckFinding:
+    """No file lies outside of the labels' folders; `unknown` is the quarantine of those that do. Says what to do."""
+    folders = Counter(key.split("/")[0] if "/" in key else "" for key in unknown["key"])
+    named = [
+        f"{count} in {folder}/ ({advice(folder)})" if folder else f"{count} in no folder"
+        for folder, count in sorted(folders.items())
+    ]
+    said = f"{len(unknown)} files lie in no label's folder: {', '.join(named[:SHOWN])}"
+    return CheckFinding(
+        unknown.empty,
+        said if named else "every file lies in a label's folder",
+        {"files": len(unknown), "folders": ", ".join(named[:SHOWN]) or "none"},
     )
 
 

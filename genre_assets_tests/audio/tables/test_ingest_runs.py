@@ -17,7 +17,7 @@ from genre_assets_tests.waiting import until
 
 pytestmark = pytest.mark.timeout(600)
 CHECKS = {
-    "raw_audio": {"no_conflicting_labels", "quarantine_share"},
+    "raw_audio": {"every_folder_is_a_label", "no_conflicting_labels", "quarantine_share"},
     "features": {"features_are_finite", "features_have_their_schema", "features_match_the_inventory"},
 }
 
