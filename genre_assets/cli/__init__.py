@@ -1,6 +1,6 @@
 """`genre-assets`: the platform from a terminal. Each command is a thin layer over functions that a notebook can call.
 
-A file for each group of commands; `COMMANDS` holds their order in the help.
+A file for each group of commands; `COMMANDS` holds their panels and order in the help.
 """
 
 import io
@@ -23,25 +23,12 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
-COMMANDS = (
-    stack.up,
-    stack.down,
-    stack.migrate,
-    status.status,
-    alerts.alerts,
-    audio.ingest,
-    audio.gtzan,
-    model.run,
-    audio.extract,
-    serving.predict,
-    model.batch,
-    model.promote,
-    model.history,
-    model.rollback,
-    serving.review,
-    serving.backfill,
-    stack.demo,
-)
+COMMANDS = {
+    "Stack": (stack.up, stack.down, stack.migrate, status.status, alerts.alerts, stack.demo),
+    "Data": (audio.ingest, audio.gtzan, audio.extract),
+    "Models": (model.run, model.history, model.rollback),
+    "Serving": (serving.predict, model.batch, model.promote, serving.review, serving.backfill),
+}
 
 
 def _say_version(asked: bool) -> None:
@@ -61,14 +48,15 @@ def _options(
     _debug = debug
 
 
-for command in COMMANDS:
-    app.command()(guarded(command, lambda: _debug))
+for panel, commands in COMMANDS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(guarded(command, lambda: _debug))
 
-labels_app = typer.Typer(help=labels.__doc__, rich_markup_mode="rich")
+labels_app = typer.Typer(help="The labels there are; add, rename, remove.", rich_markup_mode="rich")
 labels_app.callback(invoke_without_command=True)(guarded(labels.show, lambda: _debug))
 for change in labels.COMMANDS:
     labels_app.command()(guarded(change, lambda: _debug))
-app.add_typer(labels_app, name="labels")
+app.add_typer(labels_app, name="labels", rich_help_panel="Data")
 
 
 def main() -> None:
