@@ -44,6 +44,7 @@ def ingest(
 
     Raises `BadInput`; see `find_audio`.
     """
+    names = source.names()  # first: what is wrong with a folder is told without asking S3 for anything
     bucket = settings.raw_bucket
     store.ensure_buckets(bucket)
     kept = labels.read_kept(store, settings)
@@ -53,7 +54,9 @@ def ingest(
             "genre-assets labels"
         )
     known = label_set or kept
-    found = find_audio(source, known or labels.read(store, settings), closed=known is not None, limit=limit)
+    found = find_audio(
+        source, known or labels.read(store, settings), closed=known is not None, limit=limit, names=names
+    )
     if label_set is not None and kept is None:
         labels.keep(store, settings, label_set)
     changed = groups.add(store, settings, found.groups)

@@ -7,7 +7,7 @@ raw bucket, from where drift reports join them to the windows, and whoever label
 import csv
 import io
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -130,7 +130,8 @@ def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetim
         data = path.read_bytes()
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    labels = read_labels(data, str(path), label_set.read(store, settings))
+    said = _parsed(data, str(path))  # first: what is wrong with a file is told without asking S3 for anything
+    labels = _known(said, str(path), label_set.read(store, settings)) if said else []
     if not labels:
         raise BadInput(f"{path}: no row has a genre yet")
     buffer = io.StringIO()
@@ -144,19 +145,32 @@ def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetim
 
 
 def read_labels(data: bytes, name: str, known: LabelSet) -> list[tuple[str, int, str]]:
-    """(request_id, item, genre) of each labelled row. Raises `BadInput` with the line of the first bad one."""
-    labels = []
+    """(request_id, item, label) of each labelled row. Raises `BadInput` with the line of the first bad one."""
+    return _known(_parsed(data, name), name, known)
+
+
+def _parsed(data: bytes, name: str) -> list[tuple[int, str, int, str]]:
+    """(line, request_id, item, what was written) of each row that is filled in."""
+    said = []
     for line, row in read_rows(data, name, LABEL_COLUMNS):
-        said, item, request_id = row["genre"].strip(), row["item"].strip(), row["request_id"].strip()
-        if not said:
+        text, item, request_id = row["genre"].strip(), row["item"].strip(), row["request_id"].strip()
+        if not text:
             continue
         where = f"{visible(name)}, line {line}"
-        genre = known.find(said)
-        if genre is None:
-            raise BadInput(f"{where}: {said[:50]!r} is no label; there are: {', '.join(known.names)}")
         if not (item.isascii() and item.isdigit() and len(item) < 10):
             raise BadInput(f"{where}: item {item[:50]!r} is no number of an item")
         if not 0 < len(request_id) <= LONGEST_REQUEST_ID:
             raise BadInput(f"{where}: request_id must have 1 to {LONGEST_REQUEST_ID} characters, not {len(request_id)}")
-        labels.append((request_id, int(item), genre))
+        said.append((line, request_id, int(item), text))
+    return said
+
+
+def _known(said: Iterable[tuple[int, str, int, str]], name: str, known: LabelSet) -> list[tuple[str, int, str]]:
+    labels = []
+    for line, request_id, item, text in said:
+        label = known.find(text)
+        if label is None:
+            there = ", ".join(known.names) or "none"
+            raise BadInput(f"{visible(name)}, line {line}: {text[:50]!r} is no label; there are: {there}")
+        labels.append((request_id, item, label))
     return labels
