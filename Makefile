@@ -34,12 +34,12 @@ test: dev ## the whole suite, with the real services
 	$(BIN)/pytest $(PYTEST_ARGS)
 coverage: dev ## how much of the package the tests without a running stack execute, against the floor in pyproject.toml
 	$(BIN)/pytest -m "not stack and not browser" --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
-test-faults: dev ## random faults on a running stack under load; KILLS=300 MINUTES=240 SEED=1
-	$(BIN)/python -m genre_assets_tests.faults.storm --kills $(or $(KILLS),300) --minutes $(or $(MINUTES),240) --seed $(or $(SEED),1)
+test-faults: dev ## random faults on a running stack under load; KILLS=300 MINUTES=240 SEED=1 ADD=1 (to those of before)
+	$(BIN)/python -m genre_assets_tests.faults.storm --kills $(or $(KILLS),300) --minutes $(or $(MINUTES),240) --seed $(or $(SEED),1) $(if $(ADD),--add)
 test-hostile: dev ## mutated files and malformed requests through a real server; ITEMS=20000 SEED=1
-	$(BIN)/python -m genre_assets_tests.faults.hostile --items $(or $(ITEMS),20000) --seed $(or $(SEED),1)
+	$(BIN)/python -m genre_assets_tests.faults.hostile --items $(or $(ITEMS),20000) --seed $(or $(SEED),1) $(if $(ADD),--add)
 test-simulator: dev ## the control loop under SCHEDULES=100000 random schedules, from SEED=1
-	$(BIN)/python -m genre_assets_tests.simulator --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1)
+	$(BIN)/python -m genre_assets_tests.simulator --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1) $(if $(ADD),--add)
 bench: dev ## measure everything that the docs claim
 	$(BIN)/python -m benchmarks.run
 screenshots: dev ## the pictures in the README, from the running stack

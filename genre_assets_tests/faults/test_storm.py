@@ -8,12 +8,13 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from genre_assets.stack.supervision.run_files import state_file
 from genre_assets_tests.faults.storm.kinds import COMMAND, RUN, Fault, choose, targets
-from genre_assets_tests.faults.storm.report import Outcome, Result, by_kind, markdown
+from genre_assets_tests.faults.storm.report import Outcome, Result, by_kind, markdown, read, together, write
 from genre_assets_tests.faults.storm.strike import Storm, folders
 from genre_assets_tests.faults.storm.workload import Commands, Predictor
 from genre_assets_tests.faults.test_killed_services import all_healthy
@@ -87,6 +88,24 @@ def test_the_table_counts_by_kind_and_says_what_did_not_hold() -> None:
     assert not Result(1, outcomes=outcomes, finished=True).passed
     assert not Result(1, outcomes=outcomes[:2], broken=["a row is lost"], finished=True).passed
     assert "fault 3, s3 SIGSTOP: neither healed nor reported in time" in markdown(Result(1, outcomes=outcomes))
+
+
+def test_storms_are_added_up_and_one_that_failed_is_not_forgotten(tmp_path: Path) -> None:
+    def storm(seed: int, **facts: Any) -> Result:
+        outcomes = [Outcome(1, "s3 SIGKILL", 4.0 * seed, "", True, seed)]
+        return Result(
+            seed, minutes=3, outcomes=outcomes, **{"answered": 5, "lost": 0, "doubled": 0, "finished": True, **facts}
+        )
+
+    write(together(storm(1), storm(2)), tmp_path / "faults")
+    both = read(tmp_path / "faults")
+    assert both is not None
+    assert (both.passed, both.answered, [one.number for one in both.outcomes]) == (True, 10, [1, 2])
+    assert "`make test-faults ADD=1`, 2 times (seeds 1, 2): 2 faults, 6 minutes, passed" in markdown(both)
+    assert read(tmp_path / "nothing") is None
+    worse = together(together(storm(1), storm(2, lost=3, broken=["rows are lost"])), storm(3))
+    assert (worse.passed, worse.lost, worse.broken) == (False, 3, ["rows are lost"])
+    assert together(storm(1), storm(2, lost=None, finished=False)).lost is None
 
 
 def test_faults_strike_the_services_of_the_state_file_what_is_behind_them_and_the_command(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from genre_assets.steps import Step
+from genre_assets_tests.faults.storm.report import asked_for
 from genre_assets_tests.reliability.row import Row
 from genre_assets_tests.reliability.rows import ROWS
 from genre_assets_tests.simulator.invariants import ALWAYS, IN_THE_END
@@ -68,7 +69,7 @@ def _storm(file: Path) -> str:
     result: dict[str, Any] = json.loads(file.read_text())
     kinds = [tuple("-" if value is None else value for value in row.values()) for row in result["table"]]
     return (
-        f"`make test-faults KILLS={len(result['outcomes'])} SEED={result['seed']}`: {len(result['outcomes'])} faults in "
+        f"{asked_for([*result['earlier'], result['seed']], len(result['outcomes']))}: {len(result['outcomes'])} faults in "
         f"{result['minutes']:.0f} minutes, {'passed' if result['passed'] else 'NOT passed'}. Rows of answered items lost: "
         f"{result['lost']}, doubled: {result['doubled']}.\n\n" + _table(tuple(result["table"][0]), kinds)
     )

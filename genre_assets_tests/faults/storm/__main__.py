@@ -2,15 +2,17 @@
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
 from genre_assets.demo.synthetic import write_sample_set
 from genre_assets.settings import load_settings
-from genre_assets_tests.faults.storm.report import markdown, write
+from genre_assets_tests.faults.storm.report import Result, markdown, read, together, write
 from genre_assets_tests.faults.storm.strike import Storm, folders
 from genre_assets_tests.faults.storm.workload import Commands, Predictor
 from genre_assets_tests.live import COMMAND, ROOT, environment
@@ -37,20 +39,28 @@ def _storm(asked: argparse.Namespace, folder: Path, variables: dict[str, str]) -
     predictor = Predictor(settings.triton_grpc, folder / "audio", seed=asked.seed)
     commands = Commands(COMMAND, variables, folders(folder / "audio", folder / "more"), seed=asked.seed)
     storm = Storm(settings, predictor, commands, seed=asked.seed)
+    earlier = read(asked.output) if asked.add else None
+    asked_to_end = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: asked_to_end.set())
+
+    def keep(result: Result) -> None:
+        write(result if earlier is None else together(earlier, result), asked.output)
+
     predictor.start()
     commands.start()
     end = time.monotonic() + 60 * asked.minutes
     try:
-        while len(storm.result.outcomes) < asked.kills and time.monotonic() < end:
+        while len(storm.result.outcomes) < asked.kills and time.monotonic() < end and not asked_to_end.is_set():
             outcome = storm.strike(storm.draw())
             if outcome is not None:
                 healed = "NOT healed" if outcome.seconds is None else f"healed in {outcome.seconds:.1f} s"
                 print(f"{outcome.number:4} {time.strftime('%H:%M:%S')} {outcome.kind}: {healed}", flush=True)
-                write(storm.result, asked.output)
+                keep(storm.result)
         result = storm.calm()
     finally:
         storm.end()
-    write(result, asked.output)
+    keep(result)
     print(markdown(result))
     return result.passed
 
@@ -64,6 +74,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=300, help="faults to make")
     parser.add_argument("--minutes", type=float, default=240, help="make no more faults after so long")
     parser.add_argument("--seed", type=int, default=1, help="of the faults and the workload")
+    parser.add_argument(
+        "--add", action="store_true", help="add to the storms that --output holds; Ctrl-C ends one early"
+    )
     parser.add_argument("--home", type=Path, help="folder of the stack and its audio, kept; default: a temporary one")
     parser.add_argument("--port-offset", type=int, default=710, help="GENRE_PORT_OFFSET of the stack")
     parser.add_argument(

@@ -3,7 +3,7 @@
 import json
 import statistics
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ class Outcome:
 
 @dataclass
 class Result:
-    """A whole storm. `broken` names every invariant that did not hold, and where."""
+    """A whole storm, or several, each on a stack of its own. `broken` names every invariant that did not hold, and where."""
 
     seed: int
     minutes: float = 0.0
@@ -37,6 +37,7 @@ class Result:
     longest_run_without_process: float = 0.0
     finished: bool = False  # every invariant was asked, after the last fault too
     broken: list[str] = field(default_factory=list)
+    earlier: list[int] = field(default_factory=list)  # seeds of the storms before this one that are counted in
 
     @property
     def passed(self) -> bool:
@@ -47,6 +48,40 @@ class Result:
             and not self.broken
             and all(outcome.in_time for outcome in self.outcomes)
         )
+
+
+def together(before: Result, after: Result) -> Result:
+    """Two storms as one: faults and counts in sum, the worst of what is no sum."""
+    shift = len(before.outcomes)
+    summed = ("minutes", "answered", "refused", "failed", "commands", "commands_struck")
+    return Result(
+        seed=after.seed,
+        **{name: getattr(before, name) + getattr(after, name) for name in summed},
+        outcomes=[*before.outcomes, *(replace(one, number=one.number + shift) for one in after.outcomes)],
+        lost=None if None in {before.lost, after.lost} else (before.lost or 0) + (after.lost or 0),
+        doubled=None if None in {before.doubled, after.doubled} else (before.doubled or 0) + (after.doubled or 0),
+        longest_run_without_process=max(before.longest_run_without_process, after.longest_run_without_process),
+        finished=before.finished and after.finished,
+        broken=[*before.broken, *after.broken],
+        earlier=[*before.earlier, before.seed],
+    )
+
+
+def read(target: Path) -> Result | None:
+    """What `write` stored; None if there is nothing."""
+    file = target.with_suffix(".json")
+    if not file.exists():
+        return None
+    content = json.loads(file.read_text())
+    content["outcomes"] = [Outcome(**outcome) for outcome in content["outcomes"]]
+    return Result(**{name: value for name, value in content.items() if name not in {"passed", "table"}})
+
+
+def asked_for(seeds: Sequence[int], faults: int) -> str:
+    """The commands that give these faults again."""
+    if len(seeds) == 1:
+        return f"`make test-faults KILLS={faults} SEED={seeds[0]}`"
+    return f"`make test-faults ADD=1`, {len(seeds)} times (seeds {', '.join(map(str, seeds))})"
 
 
 def by_kind(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
@@ -72,7 +107,8 @@ def by_kind(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
 def markdown(result: Result) -> str:
     """The page that is stored."""
     table = by_kind(result.outcomes)
-    head = f"`make test-faults KILLS={len(result.outcomes)} SEED={result.seed}`: {result.minutes:.0f} minutes"
+    seeds = [*result.earlier, result.seed]
+    head = f"{asked_for(seeds, len(result.outcomes))}: {len(result.outcomes)} faults, {result.minutes:.0f} minutes"
     asked = f"{result.answered} answered, {result.refused} answered with an error of the item"
     verdict = "passed" if result.passed else "NOT passed" if result.finished else "NOT finished"
     rows = [
