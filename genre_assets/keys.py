@@ -34,6 +34,7 @@ PARITY = "releases/parity.json"
 REFERENCES = "reference/"
 COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
 
+_GENRE = re.compile(r"/genre=([^/]+)/")
 _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 
 
@@ -70,6 +71,12 @@ def features_of(feature_set: str) -> str:
 def features(feature_set: str, genre: str) -> str:
     """The feature table of a genre."""
     return f"{features_of(feature_set)}genre={genre}/part.parquet"
+
+
+def genre_of(key: str) -> str | None:
+    """The genre whose table a key of the features bucket belongs to; None for any other key."""
+    match = _GENRE.search(key)
+    return match[1] if match else None
 
 
 def features_manifest(feature_set: str, genre: str) -> str:

@@ -72,6 +72,13 @@ def read_manifest(store: ObjectStore, settings: Settings, genre: str) -> Manifes
         return None
 
 
+def stored_genres(store: ObjectStore, settings: Settings) -> list[str]:
+    """The genres that have a table of the configured feature set, those of labels that are gone among them."""
+    below = keys.features_of(settings.feature_set)
+    found = (keys.genre_of(entry.key) for entry in store.list(settings.features_bucket, below))
+    return sorted({genre for genre in found if genre is not None})
+
+
 def is_up_to_date(store: ObjectStore, settings: Settings, genre: str, content: str) -> bool:
     """Whether the stored features are those of the usable files `content`, made as they would be made now."""
     stored = read_manifest(store, settings, genre)

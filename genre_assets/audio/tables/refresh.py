@@ -75,7 +75,10 @@ def refresh(
     files = {genre: inventory.usable(inventory.read(store, settings, genre)) for genre in known_genres}
     manifests = {genre: features.read_manifest(store, settings, genre) for genre in known_genres}
     due = [genre for genre in known_genres if genre in genres or _is_stale(manifests[genre], files[genre])]
-    known, left_out = _known(store, settings, manifests)
+    gone = [genre for genre in features.stored_genres(store, settings) if genre not in known_genres]
+    known, left_out = _known(
+        store, settings, manifests | {genre: features.read_manifest(store, settings, genre) for genre in gone}
+    )
     checkpoint = Checkpoint(store, settings, f"features-{settings.feature_set}")
     known |= _from_checkpoint(settings, checkpoint)
     wanted = _wanted([files[genre] for genre in due], {*known, *left_out})
