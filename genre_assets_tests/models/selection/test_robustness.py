@@ -1,5 +1,6 @@
 """Perturbations do to audio what they say, go through the real extractor, and rank models."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import soundfile
 from scipy.signal import welch
 
 from genre_assets.audio.extract import Limits
+from genre_assets.genres import GENRES
 from genre_assets.models.selection import robustness
 from genre_assets.models.selection.robustness import PERTURBATIONS, Perturbed, judge, perturb_audio, perturb_features
 from genre_assets_tests.models.conftest import COLUMNS, synthetic_training_set
@@ -82,6 +84,8 @@ def test_the_model_that_bears_more_is_judged_more_robust() -> None:
     class Fixed:
         def __init__(self, answers: list[int]) -> None:
             self.answers = answers
+
+        manifest = SimpleNamespace(labels=GENRES)
 
         def probabilities(self, _: Any) -> np.ndarray:
             return np.eye(10)[self.answers]
