@@ -19,6 +19,7 @@ from genre_assets.serving.promotion import route_state
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets.triton.control import TritonControl
+from genre_assets_tests.labelled import keep_ten
 from genre_assets_tests.serving.drift.data import START, reference_frame
 
 
@@ -36,6 +37,7 @@ def platform(
     """Resources, with a reference and a first release; Evidently's page is replaced (its import takes seconds)."""
     monkeypatch.setattr(report, "evidently_page", lambda columns, *_: f"<html>{columns}</html>")
     store.write_parquet(settings.serving_bucket, "reference/version=1/part.parquet", reference_frame())
+    keep_ten(store, settings)
     route_state.confirm(database, "champion", actor="build", reason="first release")
     database.execute("UPDATE route_state SET decided_at = %s", (START,))
     silent = TritonControl("127.0.0.1:1")

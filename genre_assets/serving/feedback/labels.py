@@ -1,6 +1,6 @@
 """Delayed labels: `labels/*.csv` in the raw bucket, taken into the database once and joined to the windows.
 
-A file may be corrected: it is taken again when its ETag changes. A file that cannot be read is remembered with the
+A file may be corrected: it is taken again when its ETag changes, and one with a problem when the label set does. A file that cannot be read is remembered with the
 reason and stops nothing.
 """
 
@@ -58,7 +58,7 @@ def take_new(database: Database, store: ObjectStore, settings: Settings) -> Take
     for entry in (e for e in listed if e.size or e.key.lower().endswith(".csv")):  # else the marker of a folder
         key = visible(entry.key)
         etag, problem = known.get(key, (None, None))
-        if etag != entry.etag:
+        if etag != _seen_as(entry, problem, today):
             try:
                 data = _content(store, settings.raw_bucket, entry)
             except FileNotFoundError:
@@ -69,11 +69,16 @@ def take_new(database: Database, store: ObjectStore, settings: Settings) -> Take
             labels, problem = _read(data, key, today)
             with database.transaction() as cursor:
                 cursor.executemany(_KEEP, labels)
-                cursor.execute(_KEEP_FILE, (key, entry.etag, len(labels), problem))
+                cursor.execute(_KEEP_FILE, (key, _seen_as(entry, problem, today), len(labels), problem))
             total += len(labels)
             problems |= {key: problem} if problem else {}
         left_out |= {key: problem} if problem else {}
     return Taken(total, problems, left_out)
+
+
+def _seen_as(entry: ObjectInfo, problem: str | None, today: LabelSet) -> str:
+    """What is remembered of a file: one with a problem is looked at again when the label set is another."""
+    return entry.etag if problem is None else f"{entry.etag} {today.version}"
 
 
 def _content(store: ObjectStore, bucket: str, entry: ObjectInfo) -> bytes | str:

@@ -9,6 +9,7 @@ from urllib.request import urlopen
 import numpy as np
 import pytest
 
+from genre_assets import labels as label_set
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, TransientFailure
 from genre_assets.genres import GENRES
@@ -24,7 +25,7 @@ from genre_assets.serving.promotion import retraining_requests
 from genre_assets.serving.promotion.state import Decision, Rules
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
-from genre_assets_tests.labelled import keep_ten
+from genre_assets_tests.labelled import TEN, keep_ten
 from genre_assets_tests.serving.drift.data import START, features, log_rows, reference_frame
 
 LATER = START + timedelta(minutes=10)
@@ -101,6 +102,8 @@ def test_a_label_file_that_cannot_be_read_is_told_and_stops_nothing(
     assert "line 2" in taken.problems["labels/a-bad.csv"]
     assert "labels/c-binary.csv" in taken.problems
     assert labels.take_new(database, store, settings).problems == {}, "told once"
+    label_set.keep(store, settings, TEN.with_labels(["polka"]))
+    assert labels.take_new(database, store, settings).labels == 1, "its label is known now"
 
 
 def test_the_review_list_holds_the_least_sure_and_the_strangest_once_each(
