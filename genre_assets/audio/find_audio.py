@@ -57,8 +57,10 @@ def find_audio(
     """Audio of the labels in `source`, at most `limit` files of each.
 
     What `metadata.csv` says of a file counts before the folder that it lies in. Unless the set is `closed`, every folder
-    with audio, and every label in `metadata.csv`, is a label. `names` are the source's, where they are known. Raises `BadInput` if the source is missing, holds no audio
-    of a label, lists files that are not there, or two files would have one key.
+    with audio, and every label in `metadata.csv`, is a label. `names` are the source's, where they are known.
+
+    Raises `BadInput` if the source is missing, holds no audio of a label, lists files that are not there, or two files would
+    have one key.
     """
     everything = {str(name): name for name in (source.names() if names is None else names)}
     names = [name for path, name in everything.items() if path not in {METADATA, keys.GROUPS}]

@@ -1,6 +1,5 @@
 """Changing the label set of a live system: what lies in the raw bucket, and the set that is kept beside it, together."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -27,9 +26,9 @@ def overview(store: ObjectStore, settings: Settings) -> Overview:
     """What is in the raw bucket, by label. Reads a listing of it, no object."""
     known = labels.read(store, settings)
     found = listing.by_genre(store.list(settings.raw_bucket), known.names)
-    folders = Counter(item.key.split("/")[0] if "/" in item.key else "" for item in found.pop(labels.UNKNOWN))
+    folders = listing.by_folder(item.key for item in found.pop(labels.UNKNOWN))
     kept = labels.read_kept(store, settings) is not None
-    return Overview(known, kept, {name: len(items) for name, items in found.items()}, dict(sorted(folders.items())))
+    return Overview(known, kept, {name: len(items) for name, items in found.items()}, folders)
 
 
 def add(store: ObjectStore, settings: Settings, names: Sequence[str], aliases: Sequence[str] = ()) -> LabelSet:

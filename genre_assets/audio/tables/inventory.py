@@ -107,9 +107,8 @@ def update(
     """Bring the inventories of `genres` up to date with the raw bucket. Raises `TransientFailure` if S3 is away."""
     label_set = labels.read(store, settings)
     found = listing.by_genre(store.list(settings.raw_bucket), label_set.names)
-    genres = [
-        genre for genre in genres if genre in label_set.names
-    ]  # one may have been removed since the run was asked for
+    # One may have been removed since the run was asked for.
+    genres = [genre for genre in genres if genre in label_set.names]
     stored = {genre: read(store, settings, genre) for genre in label_set.names}
     checkpoint = Checkpoint(store, settings, "inventory")
     known = _known(settings, [*checkpoint.rows(), *(row for genre in genres for row in records(stored[genre]))])

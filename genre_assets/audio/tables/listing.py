@@ -4,6 +4,7 @@ Keys are `<genre>/<anything>`. What the platform itself keeps at the bucket's ro
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
@@ -31,6 +32,11 @@ def by_genre(objects: Iterable[ObjectInfo], genres: Sequence[str]) -> dict[str, 
             folder, _, name = item.key.partition("/")
             found[folder if name and folder in found else UNKNOWN].append(item)
     return found
+
+
+def by_folder(names: Iterable[str]) -> dict[str, int]:
+    """How many keys lie in each folder at the bucket's root, in order; "" stands for those in none."""
+    return dict(sorted(Counter(key.split("/")[0] if "/" in key else "" for key in names).items()))
 
 
 def digest(objects: Iterable[Listed]) -> str:

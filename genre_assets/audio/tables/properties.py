@@ -1,12 +1,12 @@
 """The properties that the checks state, as pure functions over tables."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from genre_assets.audio.decoding.reasons import OK, Reason
+from genre_assets.audio.tables import listing
 from genre_assets.checks import CheckFinding
 from genre_assets.labels import advice
 
@@ -31,10 +31,9 @@ def quarantine_share(files: "pd.DataFrame", quarantine: "pd.DataFrame", limit: f
 
 def every_folder_is_a_label(unknown: "pd.DataFrame") -> CheckFinding:
     """No file lies outside of the labels' folders; `unknown` is the quarantine of those that do. Says what to do."""
-    folders = Counter(key.split("/")[0] if "/" in key else "" for key in unknown["key"])
     named = [
         f"{count} in {folder}/ ({advice(folder)})" if folder else f"{count} in no folder"
-        for folder, count in sorted(folders.items())
+        for folder, count in listing.by_folder(unknown["key"]).items()
     ]
     said = f"{len(unknown)} files lie in no label's folder: {', '.join(named[:SHOWN])}"
     return CheckFinding(

@@ -4,7 +4,6 @@
 counts before them.
 """
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,18 +30,19 @@ class Ready:
     tables: Mapping[str, str]
 
 
-def put(
-    store: ObjectStore, settings: Settings, files: Mapping[str, Path], feature_set: str, known: LabelSet | None
-) -> "pd.DataFrame":
+def ingest(store: ObjectStore, settings: Settings, files: Mapping[str, Path], feature_set: str) -> "pd.DataFrame":
     """Check the tables and keep them, in place of those of before; returns their rows, as `tables.read_tables` does.
+
+    While the bucket's label set is open, the tables' labels become it.
 
     Parameters
     ----------
     files : split -> file. The table of `train` alone may say the splits of its rows itself.
-    known : the label set; None while it is open.
 
     Raises `BadInput` for a table that cannot be used; nothing is kept then.
     """
+    store.ensure_buckets(settings.raw_bucket, settings.features_bucket)
+    known = labels.read_kept(store, settings)
     columns = feature_set_named(feature_set).columns
     alone = list(files) == [TRAIN]
     frames = {"" if alone else split: tables.read_file(file, columns, known) for split, file in files.items()}
@@ -50,19 +50,9 @@ def put(
     kept = {}
     for split, frame in frames.items():
         kept[split] = keys.ready_table(feature_set, split or "rows")
-        buffer = io.BytesIO()
-        frame.to_parquet(buffer, index=False)
-        store.put_bytes(settings.features_bucket, kept[split], buffer.getvalue(), "application/vnd.apache.parquet")
+        store.write_parquet(settings.features_bucket, kept[split], frame)
     store.write_json(settings.features_bucket, keys.READY_TABLES, asdict(Ready(feature_set, kept)))
-    return rows
-
-
-def ingest(store: ObjectStore, settings: Settings, files: Mapping[str, Path], feature_set: str) -> "pd.DataFrame":
-    """`put`, with the bucket's label set; while that is open, the tables' labels become it. Raises `BadInput`."""
-    store.ensure_buckets(settings.raw_bucket, settings.features_bucket)
-    kept = labels.read_kept(store, settings)
-    rows = put(store, settings, files, feature_set, kept)
-    labels.keep_if_open(store, settings, kept or labels.of_names(sorted(set(rows["genre"]))))
+    labels.keep_if_open(store, settings, known or labels.of_names(sorted(set(rows["genre"]))))
     return rows
 
 
