@@ -21,8 +21,8 @@ from genre_assets_tests.receiver import Receiver, receiving
 from genre_assets_tests.waiting import until
 
 ROOT = Path(__file__).resolve().parents[1]
-# Away from the defaults, so that a developer's own stack can stay up.
-PORT_OFFSET = 210
+# Away from the defaults, so that a developer's own stack can stay up; another one lets two checkouts test side by side.
+PORT_OFFSET = int(os.environ.get("TEST_PORT_OFFSET", "210"))
 ALERT_PORT = 9250 + PORT_OFFSET
 COMMAND = str(Path(sys.executable).with_name("genre-assets"))
 
