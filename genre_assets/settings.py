@@ -54,13 +54,17 @@ class Settings(BaseSettings):
     # Services.
     mlflow_url: str = "http://127.0.0.1:5500"
     dagster_url: str = "http://127.0.0.1:3300"
+    gateway_url: str = "http://127.0.0.1:8405"
     # Addresses for people's browsers, where those between the services are not theirs (containers, a proxy): every link
     # is made of them. Empty: the same as between the services.
     mlflow_public_url: str = ""
     dagster_public_url: str = ""
+    gateway_public_url: str = ""
     s3_public_url: str = ""
     # Further host names that Dagster's UI is reached by, separated by commas; it answers to no other.
     dagster_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    # The same of the gateway, the page for people and the REST interface.
+    gateway_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     triton_grpc: str = "127.0.0.1:8401"
     triton_http: str = "127.0.0.1:8400"
     triton_metrics: str = "127.0.0.1:8402"
@@ -83,6 +87,7 @@ class Settings(BaseSettings):
     triton_metrics_port: Port = 8402
     triton_inner_http_port: Port = 8403
     triton_inner_grpc_port: Port = 8404
+    gateway_port: Port = 8405
 
     # Audio.
     feature_set: Literal["default", "gtzan37"] = "default"
@@ -164,7 +169,7 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("serving_allowed_buckets", "dagster_allowed_hosts"):
+        for name in ("serving_allowed_buckets", "dagster_allowed_hosts", "gateway_allowed_hosts"):
             listed = values.get(name)
             if isinstance(listed, str):
                 values[name] = tuple(entry.strip() for entry in listed.split(",") if entry.strip())
@@ -198,6 +203,11 @@ class Settings(BaseSettings):
     def dagster_link(self) -> str:
         """Address of Dagster's UI for people, without a slash at the end."""
         return (self.dagster_public_url or self.dagster_url).rstrip("/")
+
+    @property
+    def gateway_link(self) -> str:
+        """Address of the page for people, without a slash at the end."""
+        return (self.gateway_public_url or self.gateway_url).rstrip("/")
 
     @property
     def mlflow_link(self) -> str:

@@ -82,19 +82,19 @@ class ObjectStore:
     def ensure_buckets(self, *buckets: str) -> None:
         """Create the buckets that are missing."""
         for bucket in buckets:
-            with _translated(f"bucket {bucket}"):
+            with translated(f"bucket {bucket}"):
                 present = {b["Name"] for b in self.client.list_buckets()["Buckets"]}
                 if bucket not in present:
                     self.client.create_bucket(Bucket=bucket)
 
     def has_bucket(self, bucket: str) -> bool:
         """Whether the bucket is there."""
-        with _translated(f"bucket {bucket}"):
+        with translated(f"bucket {bucket}"):
             return bucket in {b["Name"] for b in self.client.list_buckets()["Buckets"]}
 
     def list(self, bucket: str, prefix: str = "") -> Iterator[ObjectInfo]:
         """Every object under `prefix`, in key order; folders' marker objects (keys ending in `/`) are left out."""
-        with _translated(f"s3://{bucket}/{prefix}"):
+        with translated(f"s3://{bucket}/{prefix}"):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
                 for entry in page.get("Contents", []):
                     if not entry["Key"].endswith("/"):
@@ -104,7 +104,7 @@ class ObjectStore:
         """The names of the folders at the root of a bucket, in order; none if there is no such bucket."""
         found = []
         try:
-            with _translated(f"s3://{bucket}"):
+            with translated(f"s3://{bucket}"):
                 for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Delimiter="/"):
                     found += [entry["Prefix"].rstrip("/") for entry in page.get("CommonPrefixes", [])]
         except FileNotFoundError:
@@ -114,7 +114,7 @@ class ObjectStore:
     def exists(self, bucket: str, key: str) -> bool:
         """Whether the object is there."""
         try:
-            with _translated(f"s3://{bucket}/{key}"):
+            with translated(f"s3://{bucket}/{key}"):
                 self.client.head_object(Bucket=bucket, Key=key)
         except FileNotFoundError:
             return False
@@ -122,7 +122,7 @@ class ObjectStore:
 
     def get_bytes(self, bucket: str, key: str) -> bytes:
         """The whole object."""
-        with _translated(f"s3://{bucket}/{key}"):
+        with translated(f"s3://{bucket}/{key}"):
             return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     def browser_link(self, bucket: str, key: str) -> str:
@@ -136,29 +136,29 @@ class ObjectStore:
 
     def put_bytes(self, bucket: str, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
         """Write the whole object (replacing it)."""
-        with _translated(f"s3://{bucket}/{key}"):
+        with translated(f"s3://{bucket}/{key}"):
             self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove the object; a missing one is fine."""
-        with _translated(f"s3://{bucket}/{key}"):
+        with translated(f"s3://{bucket}/{key}"):
             self.client.delete_object(Bucket=bucket, Key=key)
 
     def copy(self, bucket: str, key: str, to_bucket: str, to_key: str) -> None:
         """Let the server copy an object, in parts when it is large."""
-        with _translated(f"s3://{bucket}/{key}"):
+        with translated(f"s3://{bucket}/{key}"):
             self.client.copy({"Bucket": bucket, "Key": key}, to_bucket, to_key)
 
     def upload_file(self, bucket: str, key: str, path: Path) -> None:
         """Upload a local file, in parts when it is large."""
-        with _translated(f"s3://{bucket}/{key}"):
+        with translated(f"s3://{bucket}/{key}"):
             self.client.upload_file(str(path), bucket, key)
 
     def download_file(self, bucket: str, key: str, path: Path) -> None:
         """Download to a local file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(path.name + ".part")
-        with _translated(f"s3://{bucket}/{key}"):
+        with translated(f"s3://{bucket}/{key}"):
             self.client.download_file(bucket, key, str(partial))
         partial.replace(path)
 
@@ -199,7 +199,7 @@ def _damaged(bucket: str, key: str, form: str, error: Exception) -> str:
 
 
 @contextmanager
-def _translated(what: str) -> Iterator[None]:
+def translated(what: str) -> Iterator[None]:
     """Botocore's errors -> ours, with the address in the message."""
     from botocore.exceptions import BotoCoreError, ClientError
 

@@ -24,14 +24,13 @@ def alerts(
     from genre_assets.database import Database
     from genre_assets.serving.alerts import channels, listing
     from genre_assets.stack.own_stack import require_own
-    from genre_assets.stack.supervision import notifier
 
     settings = load_settings()
     database = Database(settings.database_url.get_secret_value())
     shown: list[listing.Shown] = []
     problems: list[GenreError] = []
     try:
-        shown += listing.from_file(notifier.alerts_file(settings.home), resolved=everything)
+        shown += listing.from_file(listing.supervisors_file(settings.home), resolved=everything)
     except GenreError as error:
         problems.append(error)
     try:

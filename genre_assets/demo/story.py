@@ -285,6 +285,7 @@ def _close(settings: Settings, narrator: Narrator, told: Told) -> None:
     told.add("serves now", route)
     told.add("Dagster", settings.dagster_link)
     told.add("MLflow", settings.mlflow_link)
+    told.add("try it, review, alerts", settings.gateway_link)
     told.add("Triton", f"gRPC {settings.triton_grpc}, HTTP {settings.triton_http}")
     told.add("Triton metrics", f"http://{settings.triton_metrics}/metrics")
     table = Table("what", "result", title=f"Done in {time.monotonic() - narrator.start:.0f} s", title_justify="left")

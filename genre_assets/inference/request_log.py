@@ -8,9 +8,10 @@ tag and the addresses that it chose.
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from genre_assets.database import Database
+from genre_assets.triton.protocol import row_id, short_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 TABLE = "served_requests"
 LONGEST_DAYS = 36_500  # of retention: `datetime` cannot go back for ever
+MOST_ITEMS = 256  # of a request whose rows are asked for; the server takes fewer
 LOCK = 20261124  # writers take turns, so that two of them cannot log the same item twice
 
 
@@ -98,6 +100,16 @@ def read(
     frame = frame[[values is not None and len(values) == len(feature_names) for values in frame["features"]]]
     wide = pd.DataFrame(frame.pop("features").tolist(), columns=list(feature_names), index=frame.index, dtype="float32")
     return pd.concat([frame, wide], axis=1).reset_index(drop=True)
+
+
+def of_request(database: Database, request_id: str) -> list[dict[str, Any]]:
+    """The rows of one request, in the order of its items; none if it is not logged (yet).
+
+    Asked for by the ids of its rows, which follow from the request's: the log has no index of requests.
+    """
+    ids = [str(row_id(short_id(request_id), item)) for item in range(MOST_ITEMS)]
+    sql = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE id = ANY(%s::uuid[]) ORDER BY item"  # noqa: S608  # constants
+    return database.rows(sql, (ids,))
 
 
 def prune(database: Database, *, days: int, now: datetime | None = None) -> list[str]:

@@ -148,6 +148,7 @@ def _addresses(values: dict[str, str], host: str) -> dict[str, str]:
         "GENRE_MLFLOW_DATABASE_URL": urls["mlflow"],
         "GENRE_MLFLOW_URL": f"http://{host}:{values['GENRE_MLFLOW_PORT']}",
         "GENRE_DAGSTER_URL": f"http://{host}:{values['GENRE_DAGSTER_PORT']}",
+        "GENRE_GATEWAY_URL": f"http://{host}:{values['GENRE_GATEWAY_PORT']}",
         "GENRE_TRITON_HTTP": f"{host}:{values['GENRE_TRITON_HTTP_PORT']}",
         "GENRE_TRITON_GRPC": f"{host}:{values['GENRE_TRITON_GRPC_PORT']}",
         "GENRE_TRITON_INNER_HTTP": f"127.0.0.1:{values['GENRE_TRITON_INNER_HTTP_PORT']}",

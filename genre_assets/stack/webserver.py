@@ -3,9 +3,9 @@
 from typing import Any
 from urllib.parse import urlsplit
 
+from genre_assets.gateway.own_origin import OwnOriginOnly
 from genre_assets.pools import POOLS
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.own_origin import OwnOriginOnly
 
 
 def own_names(settings: Settings) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def main() -> None:
 
     def make_guarded_app(process_context: Any, *arguments: Any, **options: Any) -> OwnOriginOnly:
         limit_pools(process_context.instance)
-        return OwnOriginOnly(make_app(process_context, *arguments, **options), names)
+        return OwnOriginOnly(make_app(process_context, *arguments, **options), names, "GENRE_DAGSTER_ALLOWED_HOSTS")
 
     # The command line of `dagster-webserver` takes no middleware, but looks this factory up when it starts.
     cli.create_app_from_workspace_process_context = make_guarded_app

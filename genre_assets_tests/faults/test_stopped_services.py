@@ -24,7 +24,7 @@ from genre_assets_tests.waiting import until
 __all__ = ["ask"]  # a fixture
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(1200)]
 HEALED_SECONDS = 60.0
-SERVICES = ["s3", "postgres", "mlflow", "triton", "triton-door", "dagster-code", "dagster", "dagster-daemon"]
+SERVICES = ["s3", "postgres", "mlflow", "triton", "triton-door", "dagster-code", "dagster", "dagster-daemon", "gateway"]
 IN_CI = {"postgres", "triton", "dagster-daemon"}
 
 

@@ -124,7 +124,7 @@ def live_stack(
         serving_bucket="live-serving",
     )  # fmt: skip
     settings.home.mkdir()
-    _write_env(settings)
+    write_env(settings)
     (settings.home / "environments").mkdir()
     (settings.home / "environments" / execution_environment.lock.hash).symlink_to(execution_environment.folder)
     models = models or {
@@ -149,7 +149,7 @@ def live_stack(
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _write_env(settings: Settings) -> None:
+def write_env(settings: Settings) -> None:
     """The models inside Triton read the settings from the state folder, as in the stack."""
     given = settings.model_fields_set - {"home"}
     lines = []

@@ -57,6 +57,11 @@ def from_database(database: Database, *, resolved: bool = False, limit: int = 10
     ]  # fmt: skip
 
 
+def supervisors_file(home: Path) -> Path:
+    """Where the supervisor of the stack in `home` keeps its own alerts."""
+    return home / "run" / "alerts.json"
+
+
 def from_file(path: Path, *, resolved: bool = False) -> list[Shown]:
     """The supervisor's own alerts; none if it has written none. Raises `BadInput` if the file cannot be read."""
     try:

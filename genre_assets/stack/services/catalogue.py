@@ -4,6 +4,7 @@ from urllib.parse import urlsplit
 
 from genre_assets.settings import Settings
 from genre_assets.stack.services.dagster import DagsterCode, DagsterDaemon, DagsterWeb
+from genre_assets.stack.services.gateway import Gateway
 from genre_assets.stack.services.mlflow import MLflow
 from genre_assets.stack.services.postgres import Postgres
 from genre_assets.stack.services.s3 import S3
@@ -28,4 +29,5 @@ def services(settings: Settings) -> list[Service]:
         DagsterCode(settings),
         DagsterWeb(settings),
         DagsterDaemon(settings),
+        Gateway(settings),
     ]

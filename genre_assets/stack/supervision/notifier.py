@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from genre_assets.serving.alerts.channels import Channel, Message
+from genre_assets.serving.alerts.listing import supervisors_file
 
 GRACE_SECONDS = 15.0  # a restart is nobody's business
 LOOP_RESTARTS = 4  # within LOOP_SECONDS: it is restarted again and again
@@ -71,7 +72,7 @@ class Notifier(threading.Thread):
         grace: float = GRACE_SECONDS,
     ) -> None:
         super().__init__(name="notifier", daemon=True)
-        self.file = alerts_file(home)
+        self.file = supervisors_file(home)
         self.channels = list(channels)
         self.repeat = repeat.total_seconds()
         self.grace = grace
@@ -165,11 +166,6 @@ class Notifier(threading.Thread):
             unfinished = self.file.with_suffix(".new")
             unfinished.write_text(json.dumps([alert.as_json() for alert in self.alerts], indent=1))
             unfinished.replace(self.file)
-
-
-def alerts_file(home: Path) -> Path:
-    """Where the supervisor keeps its own alerts."""
-    return home / "run" / "alerts.json"
 
 
 def _deliver_all(channel: Channel, waiting: "queue.SimpleQueue[Message]") -> None:

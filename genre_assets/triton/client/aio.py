@@ -108,7 +108,7 @@ class AsyncGenreClient(wire.ClientCore):
 
         async with self._places:
             answer, labels = await self._labelled(lambda: self._retried(send))
-        return wire.decode(answer, labels)
+        return wire.decode(answer, labels, batch.request_id)
 
     async def _labelled(self, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, list[str]]:
         """An answer and its labels; those of a release that comes in are asked for until the server tells them."""

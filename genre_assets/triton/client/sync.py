@@ -154,7 +154,7 @@ class GenreClient(wire.ClientCore):
             )
 
         answer, labels = self._labelled(lambda: self._retried(send))
-        return wire.decode(answer, labels)
+        return wire.decode(answer, labels, batch.request_id)
 
     def _labelled(self, ask: Callable[[], Any]) -> tuple[Any, list[str]]:
         """An answer and its labels; those of a release that comes in are asked for until the server tells them."""

@@ -143,6 +143,10 @@ class Prediction:
         Its number in the registry.
     error : str
         Why the item could not be used: a reason code, a colon, and words. Empty if it could.
+    request_id : str
+        Id of the request that it travelled in: with `item`, the row of the prediction log. Empty if none was sent.
+    item : int
+        Its place in that request, from 0.
     """
 
     label: str
@@ -150,6 +154,8 @@ class Prediction:
     model: str
     version: int
     error: str = ""
+    request_id: str = ""
+    item: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as the command line prints it.
@@ -157,11 +163,12 @@ class Prediction:
         Returns
         -------
         dict
-            The keys genre, probabilities, model, version and error.
+            The keys genre, probabilities, model, version, error, request_id and item.
         """
         return {
             "genre": self.label, "probabilities": self.probabilities,
             "model": self.model, "version": self.version, "error": self.error,
+            "request_id": self.request_id, "item": self.item,
         }  # fmt: skip
 
 
@@ -204,7 +211,7 @@ def inputs(library: Any, batch: Batch) -> list[Any]:
     return [tensor]
 
 
-def decode(result: Any, labels: Sequence[str]) -> list[Prediction]:
+def decode(result: Any, labels: Sequence[str], request_id: str = "") -> list[Prediction]:
     """The predictions of one answer, in the order of the items."""
     columns = {name: result.as_numpy(name) for name in OUTPUTS}
     predictions = []
@@ -212,7 +219,8 @@ def decode(result: Any, labels: Sequence[str]) -> list[Prediction]:
         error = columns[ERROR][i, 0].decode()
         probabilities = {} if error else dict(zip(labels, map(float, columns[PROBABILITIES][i]), strict=True))
         label, model = columns[LABEL][i, 0].decode(), columns[MODEL][i, 0].decode()
-        predictions.append(Prediction(label, probabilities, model, int(columns[VERSION][i, 0]), error))
+        version = int(columns[VERSION][i, 0])
+        predictions.append(Prediction(label, probabilities, model, version, error, request_id, i))
     return predictions
 
 

@@ -5,7 +5,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from genre_assets.serving.alerts.channels import Message
-from genre_assets.stack.supervision.notifier import Notifier, alerts_file
+from genre_assets.serving.alerts.listing import supervisors_file
+from genre_assets.stack.supervision.notifier import Notifier
 from genre_assets_tests.receiver import receiving
 from genre_assets_tests.waiting import until
 
@@ -31,14 +32,14 @@ def test_people_are_notified_without_any_other_service(tmp_path: Path) -> None:
     notifier.look(down, now=1010.0)
     notifier.look(down, now=1030.0)
     notifier.look(down, now=1031.0)
-    assert '"resolved_at": null' in alerts_file(tmp_path).read_text()
+    assert '"resolved_at": null' in supervisors_file(tmp_path).read_text()
     with receiving(port) as receiver:  # it comes up only now: the message waits for it
         until(lambda: [m["kind"] for m in receiver.got] == ["opened"], "told when it opened", 30)
         notifier.look(down, now=1140.0)
         notifier.look(well, now=1150.0)
         until(lambda: [m["kind"] for m in receiver.got] == ["opened", "repeated", "resolved"], "told in order", 30)
         assert "no answer in 9 s" in receiver.got[0]["body"]
-    assert '"resolved_at": null' not in alerts_file(tmp_path).read_text()
+    assert '"resolved_at": null' not in supervisors_file(tmp_path).read_text()
 
 
 def test_one_alert_names_the_cause_and_what_is_away_for_it_has_none_of_its_own(tmp_path: Path) -> None:

@@ -26,10 +26,12 @@ class OwnOriginOnly:
     ----------
     app : the application.
     names : host names (without port) that the application is reached by, beside those of the loopback.
+    setting : the variable that adds one.
     """
 
-    def __init__(self, app: App, names: Iterable[str]) -> None:
+    def __init__(self, app: App, names: Iterable[str], setting: str) -> None:
         self.app = app
+        self.setting = setting
         self.names = frozenset(name.lower() for name in (*LOOPBACK, *names))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,7 +50,7 @@ class OwnOriginOnly:
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         host = headers.get(b"host", "")
         if _name(f"//{host}") not in self.names:
-            hint = "if it is an address of this server, add it to GENRE_DAGSTER_ALLOWED_HOSTS"
+            hint = f"if it is an address of this server, add it to {self.setting}"
             return MISDIRECTED, f"this server does not answer to the host {host!r}; {hint}"
         origin = headers.get(b"origin")
         if origin is not None and urlsplit(origin).netloc.lower() != host.lower():

@@ -1,0 +1,94 @@
+"""The application: who may ask (`own_origin`), what can be asked (`api_*`, `pages`), and how errors are said (`problems`)."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fastapi import FastAPI, Request, Response
+from fastapi.staticfiles import StaticFiles
+from prometheus_client import Histogram
+
+from genre_assets.errors import BadInput
+from genre_assets.gateway import api_labels, api_predict, api_records, pages
+from genre_assets.gateway.backend import Backend
+from genre_assets.gateway.own_origin import LOOPBACK, OwnOriginOnly
+from genre_assets.gateway.problems import add_handlers
+from genre_assets.settings import Settings
+
+STATIC = Path(__file__).with_name("static")
+SECONDS = Histogram(
+    "genre_gateway_request_seconds",
+    "Time to answer a request of the gateway, by route and status.",
+    ["route", "status"],
+    buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+)
+# Nothing from outside, nothing inline, in nobody's frame.
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; media-src 'self' blob:; img-src 'self' data:; frame-ancestors 'none'; "
+        "base-uri 'none'; form-action 'self'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
+}
+
+
+def create_app(settings: Settings) -> OwnOriginOnly:
+    """The gateway for these settings.
+
+    Raises
+    ------
+    BadInput
+        When it would listen where others reach it: it has no login.
+    """
+    if settings.host not in LOOPBACK and not settings.gateway_allowed_hosts:
+        raise BadInput(
+            f"GENRE_HOST={settings.host}: the gateway has no login of its own and answers to this machine alone. Put a "
+            "proxy with a login before it, and name the host that people use in GENRE_GATEWAY_ALLOWED_HOSTS"
+        )
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.backend = Backend(settings)
+        yield
+        await app.state.backend.close()
+
+    app = FastAPI(
+        title="genre_assets",
+        summary="Audio classification: answers, what the platform thinks of them, and what people say.",
+        version=version("genre-assets"),
+        lifespan=lifespan,
+        docs_url=None,  # both load their scripts from elsewhere
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )
+    add_handlers(app)
+    app.middleware("http")(_measured)
+    for room in (api_predict, api_records, api_labels, pages):
+        app.include_router(room.router)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    return OwnOriginOnly(app, own_names(settings), "GENRE_GATEWAY_ALLOWED_HOSTS")
+
+
+def own_names(settings: Settings) -> tuple[str, ...]:
+    """Host names that the gateway is reached by."""
+    addresses = (settings.gateway_url, settings.gateway_link)
+    names = (*(urlsplit(address).hostname for address in addresses), settings.host, *settings.gateway_allowed_hosts)
+    return tuple(name for name in names if name)
+
+
+async def _measured(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Count and time the request, and send the headers that every page needs."""
+    began = time.perf_counter()
+    response = await go_on(request)
+    route = getattr(request.scope.get("route"), "path", "other")
+    SECONDS.labels(route, str(response.status_code)).observe(time.perf_counter() - began)
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    return response

@@ -1,0 +1,115 @@
+"""The pages for people: HTML made here, a little script in `static/`; each shows what the API under `/v1` says."""
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse
+from fastapi.templating import Jinja2Templates
+
+from genre_assets import audit
+from genre_assets import labels as label_set
+from genre_assets.errors import GenreError
+from genre_assets.gateway.api_records import shown_alerts, window_as_json
+from genre_assets.gateway.backend import Backend, Here
+from genre_assets.packaging import publish
+from genre_assets.serving.drift import window_store
+from genre_assets.serving.promotion import route_state
+
+router = APIRouter(include_in_schema=False, default_response_class=HTMLResponse)
+PAGES = {
+    "/": "Try it", "/windows": "Windows", "/review": "Review", "/quarantine": "Quarantine",
+    "/alerts": "Alerts", "/models": "Models",
+}  # fmt: skip
+_templates = Jinja2Templates(Path(__file__).with_name("templates"))
+WINDOWS, CLIPS, FILES, MOVES = 50, 50, 500, 50
+
+
+@router.get("/")
+async def try_it(request: Request, backend: Here) -> HTMLResponse:
+    """Hear, draw and classify a sound."""
+    known, problem = await _labels(backend)
+    most = backend.settings.serving_max_item_mb
+    return _page(request, backend, "try.html", labels=known, problem=problem, most_mb=most)
+
+
+@router.get("/windows")
+async def windows(request: Request, backend: Here) -> HTMLResponse:
+    """What was found in the newest windows, and the moves of the route beside them."""
+    found = await backend.ask(window_store.newest, backend.database, WINDOWS)
+    moves = await backend.ask(audit.history, backend.database, limit=MOVES, subject="route")
+    standing = await backend.ask(route_state.standing, backend.database)
+    return _page(
+        request, backend, "windows.html", windows=[window_as_json(w) for w in found], moves=moves, standing=standing
+    )
+
+
+@router.get("/review")
+async def review(request: Request, backend: Here) -> HTMLResponse:
+    """What is worth a label, to be heard and labelled by keys."""
+    known, problem = await _labels(backend)
+    clips = await backend.table("review", "--limit", str(CLIPS))
+    return _page(request, backend, "review.html", clips=clips, labels=known, problem=problem)
+
+
+@router.get("/quarantine")
+async def quarantine(request: Request, backend: Here) -> HTMLResponse:
+    """What is used for nothing, and why."""
+    return _page(
+        request, backend, "quarantine.html", files=await backend.table("quarantine", "--limit", str(FILES)), most=FILES
+    )
+
+
+@router.get("/alerts")
+async def alerts(request: Request, backend: Here) -> HTMLResponse:
+    """What is wrong, since when, and who was told; then what was."""
+    shown = await shown_alerts(backend, resolved=True)
+    return _page(request, backend, "alerts.html", alerts=sorted(shown, key=lambda alert: alert.resolved_at is not None))
+
+
+@router.get("/models")
+async def models(request: Request, backend: Here) -> HTMLResponse:
+    """What the newest release holds, and every move of a model or a route."""
+    release, problem = None, ""
+    try:
+        release = await backend.ask(publish.newest, backend.settings, backend.store)
+    except FileNotFoundError:
+        problem = "Nothing is released yet. Build with: genre-assets run"
+    moves = await backend.ask(audit.history, backend.database, limit=MOVES)
+    standing = await backend.ask(route_state.standing, backend.database)
+    return _page(request, backend, "models.html", release=release, problem=problem, moves=moves, standing=standing)
+
+
+async def _labels(backend: Backend) -> tuple[list[str], str]:
+    """The label set for the page, or why it cannot be told."""
+    try:
+        known = await backend.ask(label_set.read, backend.store, backend.settings)
+    except (GenreError, FileNotFoundError) as error:
+        return [], str(error)
+    return list(known.names), "" if known.names else "There are no labels yet: ingest audio first."
+
+
+def _page(request: Request, backend: Backend, name: str, **values: Any) -> HTMLResponse:
+    shared = {
+        "pages": PAGES,
+        "dagster": backend.settings.dagster_link,
+        "mlflow": f"{backend.settings.mlflow_link}/?workflowType=machine_learning",
+    }
+    return _templates.TemplateResponse(request, name, {**shared, **values})
+
+
+def when(at: "datetime | str | None") -> str:
+    """A time for people, to the second, in UTC."""
+    if at is None:
+        return ""
+    moment = datetime.fromisoformat(at) if isinstance(at, str) else at
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
+
+
+def percent(share: float | None) -> str:
+    """A share for people; what is not known is said so."""
+    return "unknown" if share is None else f"{share:.0%}"
+
+
+_templates.env.filters |= {"when": when, "percent": percent}

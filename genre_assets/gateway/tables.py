@@ -1,0 +1,53 @@
+"""`python -m genre_assets.gateway.tables review|quarantine --limit N`: a list as JSON, by a process that ends with it."""
+
+import argparse
+import json
+import sys
+from dataclasses import asdict
+from typing import Any
+
+from genre_assets.database import Database
+from genre_assets.errors import GenreError
+from genre_assets.settings import Settings, load_settings
+from genre_assets.store import ObjectStore, s3_client
+
+
+def review(settings: Settings, store: ObjectStore, limit: int) -> list[dict[str, Any]]:
+    """The answered clips that are worth a label, the most telling first."""
+    from genre_assets.serving.feedback.review import candidates
+
+    database = Database(settings.database_url.get_secret_value())
+    return [asdict(candidate) for candidate in candidates(database, store, settings, limit=limit)]
+
+
+def quarantine(settings: Settings, store: ObjectStore, limit: int) -> list[dict[str, Any]]:
+    """The files that are used for nothing, each with its reason, the newest first."""
+    from genre_assets.audio.tables import inventory
+
+    frame = inventory.read_all(store, settings, quarantine=True).sort_values("last_modified", ascending=False)
+    frame = frame[["key", "genre", "verdict", "detail", "size", "format", "duration_s", "last_modified"]].head(limit)
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso"))
+    return [{**row, "address": f"s3://{settings.raw_bucket}/{row['key']}"} for row in rows]
+
+
+LISTS = {"review": review, "quarantine": quarantine}
+
+
+def main() -> int:
+    """Print the list; exit code 1 with a sentence if it cannot be made."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("what", choices=LISTS)
+    parser.add_argument("--limit", type=int, default=50)
+    asked = parser.parse_args()
+    settings = load_settings()
+    try:
+        rows = LISTS[asked.what](settings, ObjectStore(s3_client(settings)), asked.limit)
+    except GenreError as error:
+        print(error, file=sys.stderr)
+        return 1
+    json.dump(rows, sys.stdout)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
