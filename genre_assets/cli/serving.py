@@ -127,4 +127,6 @@ def _line(path: str, prediction: Any) -> str:
     if prediction.error:
         return f"{path}: error: {prediction.error}"
     sure = max(prediction.probabilities.values())
-    return f"{path}: {prediction.label} ({sure:.0%}, {prediction.model} version {prediction.version})"
+    heard = prediction.heard
+    part = "" if heard is None or heard.is_all else f"; {heard}"
+    return f"{path}: {prediction.label} ({sure:.0%}, {prediction.model} version {prediction.version}{part})"

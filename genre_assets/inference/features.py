@@ -72,5 +72,7 @@ class FeatureMaker:
             format=made.format,
             sample_rate=made.sample_rate,
             channels=made.channels,
-            duration_s=made.duration_s,
+            duration_s=made.duration_s if made.is_length_known else 0.0,
+            heard_from_s=made.heard_from_s,
+            heard_s=made.heard_s,
         )

@@ -2,7 +2,7 @@
 
 AUDIO -> pre_processor -> FEATURES, FACTS
          FEATURES -> predictor (one of its versions serves) -> SCORES, MODEL, VERSION, SERVED_BY
-         all of them -> post_processor -> LABEL, PROBABILITIES, ERROR, and a row in the prediction log
+         all of them -> post_processor -> LABEL, PROBABILITIES, LABEL_SET, HEARD, ERROR, and a row in the prediction log
 """
 
 import json
@@ -48,7 +48,7 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
     # before may have to pass on what a step of the new one made.
     scores = Tensor(p.SCORES, "FP32", (-1,))
     model, version, served = Tensor(p.MODEL, "BYTES"), Tensor(p.VERSION, "INT64"), Tensor(p.SERVED_BY, "BYTES")
-    label, label_set, error = (Tensor(name, "BYTES") for name in (p.LABEL, p.LABEL_SET, p.ERROR))
+    label, label_set, heard, error = (Tensor(name, "BYTES") for name in (p.LABEL, p.LABEL_SET, p.HEARD, p.ERROR))
     probabilities = Tensor(p.PROBABILITIES, "FP32", (-1,), LABELS_FILE)
     shared = {
         "EXECUTION_ENV_PATH": ENVIRONMENT.format(hash=spec.environment), "environment": spec.environment,
@@ -69,11 +69,12 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
         dynamic_batching=True, parameters={**shared, **roles},
     )  # fmt: skip
     post = ModelConfig(
-        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served), (label, probabilities, label_set, error),
+        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served),
+        (label, probabilities, label_set, heard, error),
         dynamic_batching=True, parameters=shared,
     )  # fmt: skip
     ensemble = ModelConfig(
-        p.ENSEMBLE, spec.max_batch, (audio,), (label, probabilities, label_set, model, version, error),
+        p.ENSEMBLE, spec.max_batch, (audio,), (label, probabilities, label_set, model, version, heard, error),
         parameters={
             "labels": json.dumps(spec.labels), "label_set": version_of(spec.labels),
             "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,

@@ -20,6 +20,9 @@ PROBABILITIES: Final = "PROBABILITIES"  # FP32 [n, genres]: in the order of the 
 MODEL: Final = "MODEL"  # BYTES [n, 1]: family of the model that answered
 VERSION: Final = "VERSION"  # INT64 [n, 1]: its version in the registry
 LABEL_SET: Final = "LABEL_SET"  # BYTES [n, 1]: version of the label set that the probabilities are of
+HEARD: Final = (
+    "HEARD"  # BYTES [n, 1]: JSON {from_s, seconds, of_s}; of_s is null if unknown; empty for an item that failed
+)
 ERROR: Final = "ERROR"  # BYTES [n, 1]: "code: what was wrong"; empty if fine
 
 # Between the steps.

@@ -52,7 +52,8 @@ def read(file: BinaryIO, window: Window, out: Floats | None = None) -> Stream:
             samples = samples[: _mono(container, stream, start, samples)]
             length = duration if duration is not None else len(samples) / rate
             name = container.format.name.split(",")[0]
-            return Stream(samples, rate, length, codec.channels, "mp4" if name in {"mov", "mp4"} else name)
+            known = duration is not None or len(samples) < room
+            return Stream(samples, rate, length, codec.channels, "mp4" if name in {"mov", "mp4"} else name, known)
     except (av.error.FFmpegError, ValueError, OSError, OverflowError, MemoryError) as error:
         message = getattr(error, "strerror", None) or error
         raise CannotRead(f"FFmpeg: {message}") from None

@@ -38,6 +38,8 @@ class Clip:
     duration_s: float
     channels: int
     format: str
+    start_s: float = 0.0  # where in the file the samples begin
+    is_length_known: bool = True  # else `duration_s` is that of the samples
 
 
 def decode(
@@ -63,7 +65,10 @@ def decode(
         stream = _read(source, file, window, size)
         missing = what_is_missing(file, size)
     _check(stream, window, missing, min_seconds)
-    return Clip(stream.samples, stream.sample_rate, stream.duration_s, stream.channels, stream.format)
+    return Clip(
+        stream.samples, stream.sample_rate, stream.duration_s, stream.channels, stream.format,
+        window.start(stream.duration_s), stream.is_length_known,
+    )  # fmt: skip
 
 
 def _opened(source: bytes | Path) -> BinaryIO:

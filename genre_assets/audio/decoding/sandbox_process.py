@@ -106,7 +106,7 @@ class Decoder:
         if not (known and sane and 4 * count <= self.capacity and count <= room_for(window, rate)):
             raise ValueError
         samples = np.frombuffer(self._memory, np.float32, count).copy()
-        return Stream(samples, rate, duration, channels, facts["format"])
+        return Stream(samples, rate, duration, channels, facts["format"], bool(facts["known"]))
 
     def _await_start(self) -> None:
         try:

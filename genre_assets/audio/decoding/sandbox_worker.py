@@ -61,8 +61,7 @@ def main(arguments: list[str]) -> None:
             except OtherCodec as error:
                 _answer(pipe, OTHER_CODEC, 0, {"text": str(error)[:LONGEST_TEXT]})
             else:
-                facts = {"rate": stream.sample_rate, "duration": stream.duration_s, "channels": stream.channels}
-                _answer(pipe, SOUND, len(stream.samples), {**facts, "format": stream.format})
+                _answer(pipe, SOUND, len(stream.samples), _facts(stream))
 
 
 def decode(file: BinaryIO, window: Window, out: Floats | None = None) -> Stream:
@@ -129,6 +128,13 @@ def _warm(out: Floats) -> None:
     for read in (sndfile.read, av.read):
         file.seek(0)
         read(file, Window(0.1, "start"), out)
+
+
+def _facts(stream: Stream) -> dict[str, object]:
+    return {
+        "rate": stream.sample_rate, "duration": stream.duration_s, "channels": stream.channels,
+        "format": stream.format, "known": stream.is_length_known,
+    }  # fmt: skip
 
 
 def _answer(pipe: socket.socket, outcome: int, samples: int, facts: dict[str, object]) -> None:

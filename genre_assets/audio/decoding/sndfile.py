@@ -41,7 +41,8 @@ def read(file: BinaryIO | int, window: Window, out: Floats | None = None) -> Str
                 sound.seek(first)
             room = room_for(window, rate)
             samples = np.empty(room, np.float32) if out is None else out[:room]
-            return Stream(samples[: _mono(sound, samples)], rate, duration, channels, sound.format.lower())
+            samples = samples[: _mono(sound, samples)]
+            return Stream(samples, rate, duration, channels, sound.format.lower(), duration > 0)  # 0 in a FLAC stream
     except (soundfile.LibsndfileError, RuntimeError, ValueError, ZeroDivisionError, OverflowError) as error:
         message = str(getattr(error, "error_string", error))
         raise CannotRead(f"libsndfile: {message}") from None

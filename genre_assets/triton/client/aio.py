@@ -8,7 +8,8 @@ from typing import Any
 
 from genre_assets.errors import TransientFailure
 from genre_assets.triton.client import wire
-from genre_assets.triton.client.wire import Batch, Prediction, Transport
+from genre_assets.triton.client.prediction import Prediction, decode
+from genre_assets.triton.client.wire import Batch, Transport
 from genre_assets.triton.protocol import ENSEMBLE
 
 
@@ -108,7 +109,7 @@ class AsyncGenreClient(wire.ClientCore):
 
         async with self._places:
             answer, labels = await self._labelled(lambda: self._retried(send))
-        return wire.decode(answer, labels)
+        return decode(answer, labels)
 
     async def _labelled(self, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, list[str]]:
         """An answer and its labels; those of a release that comes in are asked for until the server tells them."""

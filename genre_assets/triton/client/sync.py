@@ -15,7 +15,8 @@ from typing import Any
 
 from genre_assets.errors import BadInput, TransientFailure
 from genre_assets.triton.client import wire
-from genre_assets.triton.client.wire import Batch, Prediction, Transport
+from genre_assets.triton.client.prediction import Prediction, decode
+from genre_assets.triton.client.wire import Batch, Transport
 from genre_assets.triton.protocol import ENSEMBLE
 
 __all__ = ["GenreClient", "Prediction", "collect_items"]
@@ -154,7 +155,7 @@ class GenreClient(wire.ClientCore):
             )
 
         answer, labels = self._labelled(lambda: self._retried(send))
-        return wire.decode(answer, labels)
+        return decode(answer, labels)
 
     def _labelled(self, ask: Callable[[], Any]) -> tuple[Any, list[str]]:
         """An answer and its labels; those of a release that comes in are asked for until the server tells them."""

@@ -1,9 +1,9 @@
-"""What the clients share: their options, items to tensors, tensors to predictions, and what is safe to try again."""
+"""What the clients share: their options, items to tensors, and what is safe to try again."""
 
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self
 
@@ -11,21 +11,9 @@ import numpy as np
 
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.triton.protocol import (
-    AUDIO,
-    ERROR,
-    LABEL,
-    LABEL_SET,
-    MODEL,
-    PROBABILITIES,
-    PROBE,
-    REQUEST_FAILED,
-    TAG,
-    VERSION,
-)
+from genre_assets.triton.protocol import AUDIO, LABEL_SET, PROBE, REQUEST_FAILED, TAG
 
 Transport = Literal["grpc", "http"]
-OUTPUTS = (LABEL, PROBABILITIES, MODEL, VERSION, ERROR)
 RELEASES = 3  # so often a request is asked again whose labels the server does not tell
 DESCRIPTIONS = 50  # so often it is asked for them meanwhile: while a release comes in, answers may be ahead of it
 FIRST_PAUSE = 0.1
@@ -128,44 +116,6 @@ class Retries:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The answer to one item.
-
-    Parameters
-    ----------
-    label : str
-        The most probable label; empty if there is an `error`.
-    probabilities : dict of str to float
-        Probability of each label, in the model's order; they sum to 1. Empty if there is an `error`.
-    model : str
-        Family of the model that answered.
-    version : int
-        Its number in the registry.
-    error : str
-        Why the item could not be used: a reason code, a colon, and words. Empty if it could.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    model: str
-    version: int
-    error: str = ""
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the answer as the command line prints it.
-
-        Returns
-        -------
-        dict
-            The keys genre, probabilities, model, version and error.
-        """
-        return {
-            "genre": self.label, "probabilities": self.probabilities,
-            "model": self.model, "version": self.version, "error": self.error,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
 class Batch:
     """Items that travel in one request. The id stays the same over retries, so that an item is logged once."""
 
@@ -202,18 +152,6 @@ def inputs(library: Any, batch: Batch) -> list[Any]:
     tensor = library.InferInput(AUDIO, [len(batch.items), 1], "BYTES")
     tensor.set_data_from_numpy(np.array(batch.items, dtype=object).reshape(-1, 1))
     return [tensor]
-
-
-def decode(result: Any, labels: Sequence[str]) -> list[Prediction]:
-    """The predictions of one answer, in the order of the items."""
-    columns = {name: result.as_numpy(name) for name in OUTPUTS}
-    predictions = []
-    for i in range(len(columns[LABEL])):
-        error = columns[ERROR][i, 0].decode()
-        probabilities = {} if error else dict(zip(labels, map(float, columns[PROBABILITIES][i]), strict=True))
-        label, model = columns[LABEL][i, 0].decode(), columns[MODEL][i, 0].decode()
-        predictions.append(Prediction(label, probabilities, model, int(columns[VERSION][i, 0]), error))
-    return predictions
 
 
 def is_transient(error: Exception) -> bool:

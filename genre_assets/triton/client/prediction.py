@@ -1,0 +1,109 @@
+"""What a client gets for an item, made of the answer's tensors."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from genre_assets.text import clock
+from genre_assets.triton.protocol import ERROR, HEARD, LABEL, MODEL, PROBABILITIES, VERSION
+
+OUTPUTS = (LABEL, PROBABILITIES, MODEL, VERSION, ERROR)
+ROUNDED_S = 0.5  # encoders add and leave out as much
+
+
+@dataclass(frozen=True)
+class Heard:
+    """The part of a file that an answer is of.
+
+    Parameters
+    ----------
+    from_s : float
+        Second of the file at which it begins.
+    seconds : float
+        How long it is.
+    of_s : float or None
+        Seconds of the whole file; None if the file does not tell.
+    """
+
+    from_s: float
+    seconds: float
+    of_s: float | None
+
+    @property
+    def is_all(self) -> bool:
+        """Whether that is the whole file, as far as is known.
+
+        Returns
+        -------
+        bool
+            False too if the file does not tell how long it is.
+        """
+        return self.of_s is not None and self.of_s - self.seconds <= ROUNDED_S
+
+    def __str__(self) -> str:
+        whole = "unknown length" if self.of_s is None else clock(self.of_s)
+        begins = f" from {clock(self.from_s)}" if self.from_s else ""
+        return f"heard {self.seconds:.0f} s{begins} of {whole}"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer to one item.
+
+    Parameters
+    ----------
+    label : str
+        The most probable label; empty if there is an `error`.
+    probabilities : dict of str to float
+        Probability of each label, in the model's order; they sum to 1. Empty if there is an `error`.
+    model : str
+        Family of the model that answered.
+    version : int
+        Its number in the registry.
+    error : str
+        Why the item could not be used: a reason code, a colon, and words. Empty if it could.
+    heard : Heard or None
+        The part of the file that the answer is of. None if there is an `error`, or the server's release is of before it
+        told that.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    model: str
+    version: int
+    error: str = ""
+    heard: Heard | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the answer as the command line prints it.
+
+        Returns
+        -------
+        dict
+            The keys genre, probabilities, model, version, heard and error.
+        """
+        return {
+            "genre": self.label, "probabilities": self.probabilities, "model": self.model, "version": self.version,
+            "heard": asdict(self.heard) if self.heard else None, "error": self.error,
+        }  # fmt: skip
+
+
+def decode(result: Any, labels: Sequence[str]) -> list[Prediction]:
+    """The predictions of one answer, in the order of the items."""
+    columns = {name: result.as_numpy(name) for name in OUTPUTS}
+    heard = _texts(result, HEARD)
+    predictions = []
+    for i in range(len(columns[LABEL])):
+        error = columns[ERROR][i, 0].decode()
+        probabilities = {} if error else dict(zip(labels, map(float, columns[PROBABILITIES][i]), strict=True))
+        label, model = columns[LABEL][i, 0].decode(), columns[MODEL][i, 0].decode()
+        part = Heard(**json.loads(heard[i])) if heard is not None and heard[i] else None
+        predictions.append(Prediction(label, probabilities, model, int(columns[VERSION][i, 0]), error, part))
+    return predictions
+
+
+def _texts(result: Any, name: str) -> list[bytes] | None:
+    """An output of text; None if the server's release does not have it."""
+    column = result.as_numpy(name)
+    return None if column is None else list(column[:, 0])
