@@ -41,6 +41,18 @@ def read(source: bytes | Path, window: Window) -> Stream:
             raise AudioError(Reason.UNDECODABLE, f"its decoder was lost twice: {lost}") from None
 
 
+def blocks(source: bytes | Path, seconds: float) -> Iterator[Stream]:
+    """The whole file in a decoder process, in blocks of so many seconds; the last one is empty. Raises as `read`.
+
+    What was given before an error stands. A decoder that is lost is not asked again.
+    """
+    with _opened(source) as descriptor, _pool.decoder(Window(seconds, "start")) as decoder:
+        try:
+            yield from decoder.blocks(descriptor, seconds)
+        except DecoderLost as lost:
+            raise AudioError(Reason.UNDECODABLE, f"its decoder was lost: {lost}") from None
+
+
 def _ask(descriptor: int, window: Window) -> Stream:
     with _pool.decoder(window) as decoder:
         return decoder.read(descriptor, window)

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from genre_assets.audio.decoding import sandbox_worker
-from genre_assets.audio.decoding.sandbox_worker import MAGIC, OFFSETS, REPLY, REQUEST
+from genre_assets.audio.decoding.sandbox_worker import MAGIC, MORE, OFFSETS, REPLY, REQUEST, WHOLE
 from genre_assets.audio.decoding.stream import DECODE_SECONDS, CannotRead, OtherCodec, Stream, Window, room_for
 from genre_assets.errors import PermanentFailure
 
@@ -78,18 +79,37 @@ class Decoder:
 
     def read(self, descriptor: int, window: Window) -> Stream:
         """Decode an open file. Raises `DecoderLost`, `CannotRead`, `OtherCodec`."""
+        request = REQUEST.pack(MAGIC, window.max_seconds, OFFSETS.index(window.offset), window.position)
+        stream = self._asked(request, [descriptor], window)
+        self.busy = False
+        return stream
+
+    def blocks(self, descriptor: int, seconds: float) -> Iterator[Stream]:
+        """All of an open file, block after block; the last one is empty. Raises as `read`, also in the middle.
+
+        Whoever does not wait for the end leaves the decoder busy, and it is replaced.
+        """
+        window = Window(seconds, "start")
+        stream = self._asked(REQUEST.pack(MAGIC, seconds, WHOLE, 0.0), [descriptor], window)
+        while len(stream.samples):
+            yield stream
+            stream = self._asked(MORE, [], window)
+        self.busy = False
+        yield stream
+
+    def _asked(self, message: bytes, files: list[int], window: Window) -> Stream:
         if not self.ready:
             self._await_start()
         self.items += 1
-        request = REQUEST.pack(MAGIC, window.max_seconds, OFFSETS.index(window.offset), window.position)
         self.busy = True
         self.used_before = self._cpu_seconds()
         try:
-            socket.send_fds(self._pipe, [request], [descriptor])
+            socket.send_fds(self._pipe, [message], files)
         except OSError:
             raise self._lost(_GONE) from None
         outcome, count, facts = self._answer(ANSWER_SECONDS)
-        self.busy = False
+        if outcome in {sandbox_worker.CANNOT_READ, sandbox_worker.OTHER_CODEC}:
+            self.busy = False
         if outcome == sandbox_worker.CANNOT_READ:
             raise CannotRead(_plain(facts.get("text")))
         if outcome == sandbox_worker.OTHER_CODEC:
