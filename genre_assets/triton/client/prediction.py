@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from genre_assets.errors import PermanentFailure
 from genre_assets.text import clock
-from genre_assets.triton.protocol import ERROR, HEARD, LABEL, MODEL, PROBABILITIES, VERSION
+from genre_assets.triton.client.timeline import Timeline, read_timeline
+from genre_assets.triton.protocol import ERROR, HEARD, LABEL, MODEL, PROBABILITIES, TIMELINE, VERSION
 
 OUTPUTS = (LABEL, PROBABILITIES, MODEL, VERSION, ERROR)
 ROUNDED_S = 0.5  # encoders add and leave out as much
@@ -66,6 +68,9 @@ class Prediction:
     heard : Heard or None
         The part of the file that the answer is of. None if there is an `error`, or the server's release is of before it
         told that.
+    timeline : Timeline or None
+        An answer for each segment of the whole file, if it was asked for. The file may have one though there is an `error`
+        (of a start that is silent), and the other way round (of a file that is too long for one).
     """
 
     label: str
@@ -74,6 +79,7 @@ class Prediction:
     version: int
     error: str = ""
     heard: Heard | None = None
+    timeline: Timeline | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the answer as the command line prints it.
@@ -81,16 +87,25 @@ class Prediction:
         Returns
         -------
         dict
-            The keys genre, probabilities, model, version, heard and error.
+            The keys genre, probabilities, model, version, heard and error; and timeline, if it was asked for.
         """
-        return {
+        said = {
             "genre": self.label, "probabilities": self.probabilities, "model": self.model, "version": self.version,
             "heard": asdict(self.heard) if self.heard else None, "error": self.error,
         }  # fmt: skip
+        return said if self.timeline is None else {**said, "timeline": self.timeline.as_dict()}
 
 
-def decode(result: Any, labels: Sequence[str]) -> list[Prediction]:
-    """The predictions of one answer, in the order of the items."""
+def decode(result: Any, labels: Sequence[str], *, timeline: bool = False) -> list[Prediction]:
+    """The predictions of one answer, in the order of the items; `timeline` says whether timelines were asked for.
+
+    Raises `PermanentFailure` if the server makes none.
+    """
+    timelines = _texts(result, TIMELINE)
+    if timeline and timelines is None:
+        raise PermanentFailure(
+            "the release that is served makes no timelines: it is of before they came; materialise triton_repo and live_ensemble"
+        )
     columns = {name: result.as_numpy(name) for name in OUTPUTS}
     heard = _texts(result, HEARD)
     predictions = []
@@ -99,8 +114,13 @@ def decode(result: Any, labels: Sequence[str]) -> list[Prediction]:
         probabilities = {} if error else dict(zip(labels, map(float, columns[PROBABILITIES][i]), strict=True))
         label, model = columns[LABEL][i, 0].decode(), columns[MODEL][i, 0].decode()
         part = Heard(**json.loads(heard[i])) if heard is not None and heard[i] else None
-        predictions.append(Prediction(label, probabilities, model, int(columns[VERSION][i, 0]), error, part))
+        line = _timeline(timelines[i], labels, error) if timeline and timelines is not None else None
+        predictions.append(Prediction(label, probabilities, model, int(columns[VERSION][i, 0]), error, part, line))
     return predictions
+
+
+def _timeline(text: bytes, labels: Sequence[str], error: str) -> Timeline:
+    return read_timeline(text, labels) if text else Timeline(error=error)
 
 
 def _texts(result: Any, name: str) -> list[bytes] | None:

@@ -4,18 +4,19 @@ import json
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.triton.protocol import AUDIO, LABEL_SET, PROBE, REQUEST_FAILED, TAG
+from genre_assets.triton.protocol import AUDIO, LABEL_SET, PROBE, REQUEST_FAILED, TAG, WITH_TIMELINE
 
 Transport = Literal["grpc", "http"]
 RELEASES = 3  # so often a request is asked again whose labels the server does not tell
 DESCRIPTIONS = 50  # so often it is asked for them meanwhile: while a release comes in, answers may be ahead of it
+TIMELINE_SECONDS = 900.0  # least deadline of a request for a timeline: others may have to end before
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 # gRPC and HTTP statuses after which the same request may succeed: the server is away, starting, or lost a process.
@@ -80,10 +81,21 @@ class ClientCore:
         address = settings.triton_grpc if transport == "grpc" else settings.triton_http
         return cls(address, transport=transport, **options)
 
-    def _requests(self, items: Iterable[bytes | str], limit: int, *, log: bool) -> "list[Batch]":
-        """The items as requests that the server takes; probes (`log=False`) are left out of its log."""
-        found = batches(items, min(self.batch, limit), self.batch_bytes)
-        return [batch if log else Batch(batch.items, PROBE + batch.request_id) for batch in found]
+    def _requests(self, items: Iterable[bytes | str], limit: int, *, log: bool, timeline: bool) -> "list[Batch]":
+        """The items as requests that the server takes; probes (`log=False`) are left out of its log.
+
+        An item whose timeline is wanted travels alone: it takes long.
+        """
+        found = batches(items, 1 if timeline else min(self.batch, limit), self.batch_bytes)
+        return [replace(b, request_id=b.request_id if log else PROBE + b.request_id, timeline=timeline) for b in found]
+
+    def _asked(self, batch: "Batch") -> dict[str, Any] | None:
+        """The parameters of a request."""
+        return {**(self.parameters or {}), WITH_TIMELINE: True} if batch.timeline else self.parameters
+
+    def _deadline(self, batch: "Batch") -> float:
+        """Seconds for a request with all its retries."""
+        return max(self.deadline_s, TIMELINE_SECONDS) if batch.timeline else self.deadline_s
 
     def _labels_of(self, answer: Any) -> list[str] | None:
         """The labels of an answer, if they are known: those of another release, which came in meanwhile, are not."""
@@ -121,6 +133,7 @@ class Batch:
 
     items: tuple[bytes, ...]
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    timeline: bool = False  # whether an answer for each segment is wanted
 
 
 def batches(items: Iterable[bytes | str], size: int, most_bytes: int) -> Iterator[Batch]:
