@@ -54,6 +54,19 @@ def blocks(file: BinaryIO, window: Window, out: Floats) -> Iterator[Stream]:
                 return
 
 
+def tags(file: BinaryIO) -> dict[str, str]:
+    """Tags of the file and of its first audio stream, by name in small letters. Raises `CannotRead`."""
+    import av
+    import av.error
+
+    try:
+        with av.open(file, mode="r", options=OPTIONS, metadata_errors="replace") as container:
+            said = [stream.metadata for stream in container.streams.audio[:1]] + [container.metadata]
+            return {name.lower(): value for some in said for name, value in some.items()}
+    except (av.error.FFmpegError, ValueError, OSError, OverflowError, MemoryError) as error:
+        raise CannotRead(f"FFmpeg: {getattr(error, 'strerror', None) or error}") from None
+
+
 @dataclass(frozen=True)
 class _Sound:
     """The first audio stream of an open file. `duration` in seconds, None if nothing tells."""

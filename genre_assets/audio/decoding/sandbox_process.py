@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from genre_assets.audio.decoding import sandbox_worker
-from genre_assets.audio.decoding.sandbox_worker import MAGIC, MORE, OFFSETS, REPLY, REQUEST, WHOLE
+from genre_assets.audio.decoding.sandbox_worker import MAGIC, MORE, OFFSETS, REPLY, REQUEST, TAG_NAMES, TAGS, WHOLE
 from genre_assets.audio.decoding.stream import DECODE_SECONDS, CannotRead, OtherCodec, Stream, Window, room_for
 from genre_assets.errors import PermanentFailure
 
@@ -97,7 +97,22 @@ class Decoder:
         self.busy = False
         yield stream
 
+    def tags(self, descriptor: int) -> dict[str, str]:
+        """What an open file says of itself: artist, album_artist, album, where it does. Raises as `read`."""
+        outcome, _, facts = self._sent(REQUEST.pack(MAGIC, 0.0, TAGS, 0.0), [descriptor])
+        self.busy = False
+        if outcome != sandbox_worker.SAID:
+            raise self._lost("its answer makes no sense")
+        return {name: value for name in TAG_NAMES if isinstance(value := facts.get(name), str)}
+
     def _asked(self, message: bytes, files: list[int], window: Window) -> Stream:
+        outcome, count, facts = self._sent(message, files)
+        try:
+            return self._stream(outcome, count, facts, window)
+        except (ValueError, TypeError, KeyError, OverflowError):
+            raise self._lost("its answer makes no sense") from None
+
+    def _sent(self, message: bytes, files: list[int]) -> tuple[int, int, dict[str, Any]]:
         if not self.ready:
             self._await_start()
         self.items += 1
@@ -114,10 +129,7 @@ class Decoder:
             raise CannotRead(_plain(facts.get("text")))
         if outcome == sandbox_worker.OTHER_CODEC:
             raise OtherCodec(_plain(facts.get("text")))
-        try:
-            return self._stream(outcome, count, facts, window)
-        except (ValueError, TypeError, KeyError, OverflowError):
-            raise self._lost("its answer makes no sense") from None
+        return outcome, count, facts
 
     def _stream(self, outcome: int, count: int, facts: dict[str, Any], window: Window) -> Stream:
         rate, channels, duration = int(facts["rate"]), int(facts["channels"]), float(facts["duration"])

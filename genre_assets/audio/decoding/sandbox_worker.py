@@ -28,12 +28,15 @@ from genre_assets.audio.dsp.memory import keep_freed_memory
 REQUEST = struct.Struct("<4sdBd")  # magic, seconds wanted, which part, where a random part starts
 REPLY = struct.Struct("<4sBQ")  # magic, outcome, samples in the shared memory; then JSON
 MAGIC = b"GAD1"
-READY, SOUND, CANNOT_READ, OTHER_CODEC = range(4)
+READY, SOUND, CANNOT_READ, OTHER_CODEC, SAID = range(5)
 OFFSETS: tuple[Literal["start", "middle", "random"], ...] = ("start", "middle", "random")
 WHOLE = len(
     OFFSETS
 )  # in place of an offset: all of the file in blocks, each when `MORE` asks for it; the last is empty
 MORE = b"more"
+TAGS = WHOLE + 1  # in place of an offset: no sound, but what the file says of itself
+TAG_NAMES = ("artist", "album_artist", "album")
+LONGEST_TAG = 200
 LONGEST_MESSAGE = 8192
 LONGEST_TEXT = 300
 CPU_SECONDS = DECODE_SECONDS + 10.0  # several threads of a decoder add up
@@ -60,6 +63,10 @@ def main(arguments: list[str]) -> None:
         allow_seconds(CPU_SECONDS)
         with os.fdopen(files[0], "rb", buffering=1 << 16) as file:
             try:
+                if offset == TAGS:
+                    said = av.tags(file)
+                    _answer(pipe, SAID, 0, {name: said[name][:LONGEST_TAG] for name in TAG_NAMES if name in said})
+                    continue
                 if offset == WHOLE:
                     stream = _answer_blocks(pipe, file, Window(seconds, "start"), out)
                 else:
