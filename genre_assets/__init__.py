@@ -21,18 +21,21 @@ if TYPE_CHECKING:
     from genre_assets.audio.extract import Item, Limits, extract, extract_item
     from genre_assets.models.onnx.portable import PortableModel, load_model
     from genre_assets.triton.client.aio import AsyncGenreClient
+    from genre_assets.triton.client.prediction import Heard, Prediction
     from genre_assets.triton.client.sync import GenreClient
-    from genre_assets.triton.client.wire import Prediction
+    from genre_assets.triton.client.timeline import Span, Timeline, TimelineSegment
 
 __all__ = [
-    "AsyncGenreClient", "GenreClient", "Item", "Limits", "PortableModel", "Prediction", "extract", "extract_item", "load_model",
+    "AsyncGenreClient", "GenreClient", "Heard", "Item", "Limits", "PortableModel", "Prediction", "Span", "Timeline",
+    "TimelineSegment", "extract", "extract_item", "load_model",
 ]  # fmt: skip
 _HOMES = {
     "genre_assets.audio.extract": ("Item", "Limits", "extract", "extract_item"),
     "genre_assets.models.onnx.portable": ("PortableModel", "load_model"),
     "genre_assets.triton.client.aio": ("AsyncGenreClient",),
+    "genre_assets.triton.client.prediction": ("Heard", "Prediction"),
+    "genre_assets.triton.client.timeline": ("Span", "Timeline", "TimelineSegment"),
     "genre_assets.triton.client.sync": ("GenreClient",),
-    "genre_assets.triton.client.wire": ("Prediction",),
 }
 
 

@@ -139,6 +139,9 @@ class Settings(BaseSettings):
     door_connections: Count = 1000
     # Processes that decode and extract inside Triton; 0 is one for each core.
     serving_extractors: Annotated[int, Field(ge=0)] = 0
+    # A timeline: hours of the longest file that has one, and seconds of work after which it ends where it has come to.
+    serving_timeline_hours: Hours = 12.0
+    serving_timeline_seconds: Seconds = 300.0
     # Size of the prediction log's spool on disk; beyond it the oldest rows are dropped and counted.
     spool_max_mb: Seconds = 256.0
     # Days that the prediction log is kept in the database.

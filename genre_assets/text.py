@@ -1,4 +1,4 @@
-"""Text that strangers wrote: CSV files read with every fault named by file and line, names shown without side effects."""
+"""Text that strangers wrote: CSV files read with every fault named by file and line, names and times shown as people read them."""
 
 import csv
 import io
@@ -70,3 +70,10 @@ def _decoded(data: bytes, name: str) -> str:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise BadInput(f"{shown}, line {line}: there is a NUL character; this is no text file")
     return text
+
+
+def clock(seconds: float) -> str:
+    """A place in a recording as people read it: `4:12`, `1:02:03`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -121,6 +121,12 @@ class Item:
         Seconds that decoding took.
     extract_s : float
         Seconds that the features took.
+    heard_from_s : float
+        Second of the file at which the used part begins.
+    heard_s : float
+        Seconds of the used part.
+    is_length_known : bool
+        False if the container does not tell how long the file is: `duration_s` is then that of the used part.
     """
 
     features: Floats  # [segments, columns]
@@ -132,6 +138,9 @@ class Item:
     format: str
     decode_s: float
     extract_s: float
+    heard_from_s: float = 0.0
+    heard_s: float = 0.0
+    is_length_known: bool = True
 
 
 def feature_set_named(name: str) -> FeatureSet:
@@ -260,4 +269,7 @@ def extract_item(source: bytes | Path, *, feature_set: str = "default", limits: 
         format=clip.format,
         decode_s=decoded - started,
         extract_s=time.perf_counter() - decoded,
+        heard_from_s=clip.start_s,
+        heard_s=len(clip.samples) / clip.sample_rate,
+        is_length_known=clip.is_length_known,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 
 from genre_assets import keys, labels
 from genre_assets.audio import groups
@@ -20,6 +21,7 @@ class Uploaded:
     uploaded: int
     unchanged: int
     groups: int
+    from_tags: int  # groups that files say of themselves, where nobody else did
     left_out: Mapping[str, str]
     missing: Sequence[str]  # labels that would have to be added for some of those
     labels: LabelSet
@@ -32,6 +34,7 @@ def ingest(
     settings: Settings,
     limit: int | None = None,
     label_set: LabelSet | None = None,
+    tags: bool = True,
     progress: Callable[[int, int], object] = lambda _done, _total: None,
 ) -> Uploaded:
     """Put `<source>/<label>/**` (audio by its suffix; the content is judged later) to `<label>/**` in the raw bucket.
@@ -39,7 +42,8 @@ def ingest(
     Before the first model every folder with audio is a label; afterwards, the label set's are. A folder may write its label
     in other ways (`Hip-Hop`, `hip_hop`). With `limit`, no more than so many of each label; the same ones each time, and those
     of a smaller limit are among those of a larger one. What the source says itself (`find_audio`) counts first; its groups
-    are added to those of the bucket, before the audio is there. A `label_set` is kept as the bucket's, which may have no
+    are added to those of the bucket, before the audio is there; with `tags`, a file that is new and has no group is of the one
+    that its artist or album tag names. A `label_set` is kept as the bucket's, which may have no
     other.
 
     Raises `BadInput`; see `find_audio`.
@@ -61,11 +65,19 @@ def ingest(
         labels.keep(store, settings, label_set)
     changed = groups.add(store, settings, found.groups)
     there = {item.key: item for item in store.list(bucket)}
+    new = {key: name for key, name in found.files.items() if key not in there}
+    from_tags = groups.add_from_tags(store, settings, _said_by_tags(source, new, found.groups) if tags else {})
     uploaded = 0
     for done, (key, name) in enumerate(found.files.items(), start=1):
-        if key not in there or not source.is_same(name, there[key], store, bucket):
+        if key in new or not source.is_same(name, there[key], store, bucket):
             source.send(name, store, bucket, key)
             uploaded += 1
         progress(done, len(found.files))
     unchanged = len(found.files) - uploaded
-    return Uploaded(uploaded, unchanged, changed, found.left_out, found.missing, found.labels)
+    return Uploaded(uploaded, unchanged, changed, from_tags, found.left_out, found.missing, found.labels)
+
+
+def _said_by_tags(source: Source, new: Mapping[str, PurePosixPath], stated: Mapping[str, str]) -> dict[str, str]:
+    """Groups of the new files by their tags, where the source states none."""
+    said = {key: groups.of_tags(source.tags(name)) for key, name in new.items() if key not in stated}
+    return {key: group for key, group in said.items() if group}

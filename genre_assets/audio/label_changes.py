@@ -76,8 +76,7 @@ def rename(store: ObjectStore, settings: Settings, old: str, new: str) -> tuple[
     for source, target in moved.items():
         if target not in there:
             store.copy(bucket, source, bucket, target)
-    group_of = groups.read(store, settings)
-    groups.add(store, settings, {target: group_of[source] for source, target in moved.items() if source in group_of})
+    groups.add_for_copies(store, settings, moved)
     labels.keep(store, settings, after)
     for source in moved:
         store.delete(bucket, source)

@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from genre_assets.audio.decoding import sandbox
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore
@@ -22,6 +23,9 @@ class Source(Protocol):
 
     def read(self, name: PurePosixPath) -> bytes:
         """The whole file."""
+
+    def tags(self, name: PurePosixPath) -> dict[str, str]:
+        """What the file says of itself (artist, album), where that costs no transfer."""
 
     def is_same(self, name: PurePosixPath, there: ObjectInfo, store: ObjectStore, bucket: str) -> bool:
         """Whether the object that is `there` in the bucket has the bytes of the file."""
@@ -51,6 +55,10 @@ class Folder:
     def read(self, name: PurePosixPath) -> bytes:
         """See `Source`."""
         return (self.path / name).read_bytes()
+
+    def tags(self, name: PurePosixPath) -> dict[str, str]:
+        """See `Source`; read in a decoder process."""
+        return sandbox.tags(self.path / name)
 
     def is_same(self, name: PurePosixPath, there: ObjectInfo, store: ObjectStore, bucket: str) -> bool:
         """By the ETag, which is the MD5 of what was sent in one part to most S3 servers; else by the bytes."""
@@ -93,6 +101,10 @@ class Prefix:
     def read(self, name: PurePosixPath) -> bytes:
         """See `Source`."""
         return self.store.get_bytes(self.bucket, self._listed[name].key)
+
+    def tags(self, name: PurePosixPath) -> dict[str, str]:  # noqa: ARG002
+        """See `Source`; none, since the objects are copied by the server."""
+        return {}
 
     def is_same(self, name: PurePosixPath, there: ObjectInfo, store: ObjectStore, bucket: str) -> bool:  # noqa: ARG002
         """By size and ETag alone. What was copied in other parts than it was sent has another: it is copied once more."""

@@ -31,6 +31,10 @@ def ingest(
         str | None,
         typer.Option("--labels", help="gtzan, or a labels.yaml: the label set, where the bucket has none yet."),
     ] = None,
+    tags: Annotated[
+        bool,
+        typer.Option(help="Whether a new file without a group is of the group that its artist or album tag names."),
+    ] = True,
     table: Table = None,
     validation: Table = None,
     test: Table = None,
@@ -56,12 +60,12 @@ def ingest(
         raise BadInput("give one of: a folder or s3://bucket/prefix, --table FILE, --remove-tables")
     if table is None and (validation or test or feature_set):
         raise BadInput("--validation, --test and --feature-set say something of --table FILE")
-    if table is not None and (limit or label_set):
-        raise BadInput("--limit and --labels are for audio")
+    if table is not None and (limit or label_set or not tags):
+        raise BadInput("--limit, --labels and --no-tags are for audio")
     settings = stack_settings("s3_endpoint_url")
     store = ObjectStore(s3_client(settings))
     if place is not None:
-        _ingest_audio(place, store, settings, limit, label_set)
+        _ingest_audio(place, store, settings, limit, label_set, tags=tags)
     elif table is not None:
         files = {"train": table, "validation": validation, "test": test}
         _ingest_tables({split: file for split, file in files.items() if file}, store, settings, feature_set)
@@ -71,15 +75,18 @@ def ingest(
         typer.echo("the ready tables are removed" if ready.remove(store, settings) else "there are no ready tables")
 
 
-def _ingest_audio(place: str, store: ObjectStore, settings: Settings, limit: int | None, label_set: str | None) -> None:
+def _ingest_audio(
+    place: str, store: ObjectStore, settings: Settings, limit: int | None, label_set: str | None, *, tags: bool
+) -> None:
     from genre_assets.audio import ingest as ingesting
+    from genre_assets.audio.groups import FROM_TAGS
     from genre_assets.audio.sources import source_of
 
     chosen = _label_set(label_set) if label_set else None
     with progress_bar("uploading") as advance:
         source = source_of(place, store, settings)
         report = ingesting.ingest(
-            source, store=store, settings=settings, limit=limit, label_set=chosen, progress=advance
+            source, store=store, settings=settings, limit=limit, label_set=chosen, tags=tags, progress=advance
         )
     for name, why in report.left_out.items():
         say(f"left out: {name}: {why}")
@@ -87,6 +94,11 @@ def _ingest_audio(place: str, store: ObjectStore, settings: Settings, limit: int
         say(f"to take them as labels: genre-assets labels add {' '.join(report.missing)}, then ingest again")
     if report.groups:
         typer.echo(f"{report.groups} groups new or changed, in s3://{settings.raw_bucket}/groups.csv")
+    if report.from_tags:
+        typer.echo(
+            f"{report.from_tags} files have the group that their tags name, in s3://{settings.raw_bucket}/groups.csv "
+            f"(source {FROM_TAGS}); leave tags out with --no-tags"
+        )
     typer.echo(
         f"{report.uploaded} uploaded, {report.unchanged} unchanged, in s3://{settings.raw_bucket}; "
         f"{len(report.labels.names)} labels: {', '.join(report.labels.names)}"

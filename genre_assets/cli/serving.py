@@ -4,14 +4,17 @@ import json
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say, stack_settings
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.text import visible
+from genre_assets.text import clock, visible
+
+if TYPE_CHECKING:
+    from genre_assets.triton.client.timeline import Timeline
 
 Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
 
@@ -19,6 +22,9 @@ Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/
 def predict(
     paths: Paths,
     as_json: AsJson = False,
+    timeline: Annotated[
+        bool, typer.Option("--timeline", help="Also what each part of the whole file is: from, to, label, how sure.")
+    ] = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that does not answer.")] = 5.0,
 ) -> None:
     """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed."""
@@ -31,11 +37,15 @@ def predict(
     if _nothing_is_released(settings):
         raise BadInput(NOTHING_SERVED)
     with GenreClient(settings.triton_grpc) as client:
-        for path, prediction in client.predict_each(items):
-            failed = failed or bool(prediction.error)
-            typer.echo(
-                json.dumps({"path": path, **prediction.as_dict()}) if as_json else visible(_line(path, prediction))
-            )
+        for path, prediction in client.predict_each(items, timeline=timeline):
+            line = prediction.timeline
+            failed = failed or bool(prediction.error or (line and line.error))
+            if as_json:
+                typer.echo(json.dumps({"path": path, **prediction.as_dict()}))
+                continue
+            typer.echo(visible(_line(path, prediction)))
+            if line is not None:
+                typer.echo(visible(_table(line)))
     if failed:
         raise typer.Exit(1)
 
@@ -123,8 +133,19 @@ def _nothing_is_released(settings: Settings) -> bool:
         return False  # the client knows better what is wrong, and tries again
 
 
+def _table(timeline: "Timeline") -> str:
+    """A line for each span, and what is to be said of them all."""
+    if timeline.error:
+        return f"  no timeline: {timeline.error}"
+    whole = "unknown length" if timeline.of_s is None else clock(timeline.of_s)
+    note = [f"  ends at {clock(timeline.heard_s)} of {whole}: {timeline.note}"] if timeline.note else []
+    return "\n".join([*map(str, timeline.spans()), *note])
+
+
 def _line(path: str, prediction: Any) -> str:
     if prediction.error:
         return f"{path}: error: {prediction.error}"
     sure = max(prediction.probabilities.values())
-    return f"{path}: {prediction.label} ({sure:.0%}, {prediction.model} version {prediction.version})"
+    heard = prediction.heard
+    part = "" if heard is None or heard.is_all else f"; {heard}"
+    return f"{path}: {prediction.label} ({sure:.0%}, {prediction.model} version {prediction.version}{part})"

@@ -1,6 +1,7 @@
 """`POST /v1/predict`: bytes of a file, several files, or addresses in S3, to answers; and what the log holds of them."""
 
 import asyncio
+from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from starlette.requests import ClientDisconnect
 from genre_assets.gateway.backend import Here
 from genre_assets.gateway.problems import Problem
 from genre_assets.inference import request_log
-from genre_assets.triton.client.wire import Prediction
+from genre_assets.triton.client.prediction import Prediction
 
 router = APIRouter(prefix="/v1", tags=["predictions"])
 AUDIO = {"schema": {"type": "string", "format": "binary"}}
@@ -54,6 +55,12 @@ class Answer(BaseModel):
     probabilities: dict[str, float] = Field(description="In the order of the model's labels.")
     model: str = Field(description="Family of the model that answered.")
     version: int = Field(description="Its number in the registry.")
+    heard: dict[str, float | None] | None = Field(
+        description="Where the part that was heard begins, its and the file's seconds."
+    )
+    timeline: dict[str, Any] | None = Field(
+        description="An answer for each segment of the whole file, where asked for."
+    )
     error: str | None = Field(examples=[None], description="A reason code, a colon, and words.")
 
     @classmethod
@@ -67,6 +74,8 @@ class Answer(BaseModel):
             probabilities=given.probabilities,
             model=given.model,
             version=given.version,
+            heard=asdict(given.heard) if given.heard else None,
+            timeline=given.timeline.as_dict() if given.timeline else None,
             error=given.error or None,
         )
 
@@ -79,9 +88,15 @@ class Answers(BaseModel):
 
 @router.post("/predict", openapi_extra=BODIES, summary="Classify audio")
 async def predict(
-    request: Request, backend: Here, content_type: Annotated[str, Header()] = "application/octet-stream"
+    request: Request,
+    backend: Here,
+    content_type: Annotated[str, Header()] = "application/octet-stream",
+    *,
+    timeline: bool = False,
 ) -> Answers:
     """Bytes of one file as the body, files as `multipart/form-data`, or `{"items": ["s3://bucket/key"]}` as JSON.
+
+    With `timeline` each segment of the whole file is answered too, which takes as long as the file asks for.
 
     One item that cannot be used is answered with 422 and its reason; among several, it has an `error` in its place.
     """
@@ -94,7 +109,7 @@ async def predict(
         items = [await _body(request, _most_bytes(backend))]
         if items == [b""]:
             raise Problem(HTTPStatus.BAD_REQUEST, "the body is empty: send the bytes of an audio file")
-    answers = [Answer.of(given) for given in await backend.client.predict(items)]
+    answers = [Answer.of(given) for given in await backend.client.predict(items, timeline=timeline)]
     if len(answers) == 1 and answers[0].error:
         code, _, words = answers[0].error.partition(": ")
         where = {"request_id": answers[0].request_id, "item": answers[0].item}

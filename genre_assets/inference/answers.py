@@ -38,12 +38,22 @@ class Facts:
     format: str = ""  # container and codec
     sample_rate: int = 0
     channels: int = 0
-    duration_s: float = 0.0  # of the whole file
+    duration_s: float = 0.0  # of the whole file; 0 if nothing tells
     tag: str = ""  # the client's own word for the request
+    heard_from_s: float = 0.0  # where in the file the part begins that the answer is of
+    heard_s: float = 0.0  # its seconds; 0 if there is no answer
 
     def encode(self) -> bytes:
         """As JSON."""
         return json.dumps(asdict(self)).encode()
+
+    @property
+    def heard(self) -> str:
+        """What clients are told of the part that was heard, as JSON; empty if none was."""
+        if not self.heard_s:
+            return ""
+        whole = round(self.duration_s, 3) if self.duration_s else None
+        return json.dumps({"from_s": round(self.heard_from_s, 3), "seconds": round(self.heard_s, 3), "of_s": whole})
 
     @classmethod
     def decode(cls, text: bytes) -> "Facts":

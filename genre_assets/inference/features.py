@@ -1,7 +1,7 @@
 """Items -> feature rows, one item's failure costing only itself: the pre-processor's side of the runtime."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.errors import PermanentFailure
 from genre_assets.inference.answers import Facts
 from genre_assets.inference.items import ItemError, ItemReader, address_of, timed_read
+from genre_assets.inference.timeline import Parts
 
 log = logging.getLogger(__name__)
 
@@ -43,22 +44,35 @@ class FeatureMaker:
 
         `tag` is what the client said of the request.
         """
+        features, facts, _ = self.make_with_parts(items, tag)
+        return features, facts
+
+    def make_with_parts(
+        self, items: Sequence[bytes], tag: str = "", make_parts: Callable[[bytes], Parts] | None = None
+    ) -> tuple[NDArray[np.float32], list[Facts], list[bytes]]:
+        """The same, and the encoded parts of each item, made by `make_parts` of its bytes; all empty without it."""
         features = np.full((len(items), self.segments, len(self.feature_set.columns)), np.nan, np.float32)
         refused = self.reader.over_budget(items)
-        facts = []
+        facts, parts = [], []
         for place, item in enumerate(items):
-            rows, known = self._one(item) if refused is None else (None, Facts(code=refused.code, error=refused.detail))
+            try:
+                if refused is not None:
+                    raise refused
+                data, fetch_ms = timed_read(self.reader, item)
+            except ItemError as error:
+                rows, known = None, Facts(code=error.code, error=error.detail)
+                parts.append(Parts(error=str(error)))
+            else:
+                rows, known = self._one(data, fetch_ms)
+                parts.append(make_parts(data) if make_parts else Parts())
             if rows is not None:
                 features[place, : len(rows)] = rows[: self.segments]
             facts.append(replace(known, address=address_of(item), tag=tag))
-        return features, facts
+        return features, facts, [some.encode() if make_parts else b"" for some in parts]
 
-    def _one(self, item: bytes) -> tuple[NDArray[np.float32] | None, Facts]:
+    def _one(self, data: bytes, fetch_ms: float) -> tuple[NDArray[np.float32] | None, Facts]:
         try:
-            data, fetch_ms = timed_read(self.reader, item)
             made = extract_item(data, feature_set=self.feature_set.name, limits=self.limits)
-        except ItemError as error:
-            return None, Facts(code=error.code, error=error.detail)
         except AudioError as error:
             return None, Facts(code=str(error.reason), error=error.detail)
         except Exception as error:  # the other items of the request must have their answers
@@ -72,5 +86,7 @@ class FeatureMaker:
             format=made.format,
             sample_rate=made.sample_rate,
             channels=made.channels,
-            duration_s=made.duration_s,
+            duration_s=made.duration_s if made.is_length_known else 0.0,
+            heard_from_s=made.heard_from_s,
+            heard_s=made.heard_s,
         )

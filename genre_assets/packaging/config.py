@@ -24,6 +24,7 @@ class Tensor:
     name: str
     type: DataType
     dims: tuple[int, ...] = (1,)
+    optional: bool = False  # an input that a request may leave out
     labels: str = ""  # name of a file beside the configuration with a label for each element
 
     def __post_init__(self) -> None:
@@ -98,7 +99,9 @@ def to_proto(config: ModelConfig) -> "Proto":
 
     proto = pb.ModelConfig(name=config.name, max_batch_size=config.max_batch_size)
     for tensor in config.inputs:
-        proto.input.add(name=tensor.name, data_type=_PROTO_TYPES[tensor.type], dims=tensor.dims)
+        proto.input.add(
+            name=tensor.name, data_type=_PROTO_TYPES[tensor.type], dims=tensor.dims, optional=tensor.optional
+        )
     for tensor in config.outputs:
         proto.output.add(
             name=tensor.name, data_type=_PROTO_TYPES[tensor.type], dims=tensor.dims, label_filename=tensor.labels
@@ -135,7 +138,8 @@ def from_pbtxt(text: str) -> ModelConfig:
     def tensor(t: Any) -> Tensor:
         if t.data_type not in types:
             raise BadInput(f"tensor {t.name} has a type that is not used here: {pb.DataType.Name(t.data_type)}")
-        return Tensor(t.name, types[t.data_type], tuple(t.dims), getattr(t, "label_filename", ""))
+        labels, optional = getattr(t, "label_filename", ""), getattr(t, "optional", False)
+        return Tensor(t.name, types[t.data_type], tuple(t.dims), optional=optional, labels=labels)
 
     config = ModelConfig(
         name=proto.name,

@@ -1,8 +1,8 @@
 """The four models of the ensemble as typed configuration: which tensors flow between which steps.
 
-AUDIO -> pre_processor -> FEATURES, FACTS
-         FEATURES -> predictor (one of its versions serves) -> SCORES, MODEL, VERSION, SERVED_BY
-         all of them -> post_processor -> LABEL, PROBABILITIES, ERROR, and a row in the prediction log
+AUDIO -> pre_processor -> FEATURES, FACTS, PARTS
+         FEATURES, PARTS -> predictor (one of its versions serves) -> SCORES, MODEL, VERSION, SERVED_BY, TIMELINE
+         all of them -> post_processor -> LABEL, PROBABILITIES, LABEL_SET, HEARD, ERROR, and a row in the prediction log
 """
 
 import json
@@ -48,8 +48,11 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
     # before may have to pass on what a step of the new one made.
     scores = Tensor(p.SCORES, "FP32", (-1,))
     model, version, served = Tensor(p.MODEL, "BYTES"), Tensor(p.VERSION, "INT64"), Tensor(p.SERVED_BY, "BYTES")
-    label, label_set, error = (Tensor(name, "BYTES") for name in (p.LABEL, p.LABEL_SET, p.ERROR))
-    probabilities = Tensor(p.PROBABILITIES, "FP32", (-1,), LABELS_FILE)
+    label, label_set, heard, error = (Tensor(name, "BYTES") for name in (p.LABEL, p.LABEL_SET, p.HEARD, p.ERROR))
+    probabilities = Tensor(p.PROBABILITIES, "FP32", (-1,), labels=LABELS_FILE)
+    timeline = Tensor(p.TIMELINE, "BYTES")
+    # Optional, since a release of before timelines has a step that does not make it.
+    parts, may_have_parts = Tensor(p.PARTS, "BYTES"), Tensor(p.PARTS, "BYTES", optional=True)
     shared = {
         "EXECUTION_ENV_PATH": ENVIRONMENT.format(hash=spec.environment), "environment": spec.environment,
         "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,
@@ -61,19 +64,20 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
     roles = {"champion": str(spec.champion), "fallback": str(spec.fallback or "")}
     # No dynamic batching in front of the extraction: merged requests would wait for one process while another idles.
     pre = ModelConfig(
-        p.PRE_PROCESSOR, spec.max_batch, (audio,), (features, facts),
+        p.PRE_PROCESSOR, spec.max_batch, (audio,), (features, facts, parts),
         instances=spec.extractors, parameters={**shared, **audio_parameters},
     )  # fmt: skip
     predictor = ModelConfig(
-        p.PREDICTOR, spec.max_batch, (features,), (scores, model, version, served),
+        p.PREDICTOR, spec.max_batch, (features, may_have_parts), (scores, model, version, served, timeline),
         dynamic_batching=True, parameters={**shared, **roles},
     )  # fmt: skip
     post = ModelConfig(
-        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served), (label, probabilities, label_set, error),
+        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served),
+        (label, probabilities, label_set, heard, error),
         dynamic_batching=True, parameters=shared,
     )  # fmt: skip
     ensemble = ModelConfig(
-        p.ENSEMBLE, spec.max_batch, (audio,), (label, probabilities, label_set, model, version, error),
+        p.ENSEMBLE, spec.max_batch, (audio,), (label, probabilities, label_set, model, version, heard, timeline, error),
         parameters={
             "labels": json.dumps(spec.labels), "label_set": version_of(spec.labels),
             "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,

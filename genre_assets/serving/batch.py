@@ -15,8 +15,8 @@ from genre_assets.audio.find_audio import SUFFIXES
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore
+from genre_assets.triton.client.prediction import Prediction
 from genre_assets.triton.client.sync import GenreClient
-from genre_assets.triton.client.wire import Prediction
 
 if TYPE_CHECKING:
     import pandas as pd

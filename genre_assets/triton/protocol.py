@@ -20,11 +20,16 @@ PROBABILITIES: Final = "PROBABILITIES"  # FP32 [n, genres]: in the order of the 
 MODEL: Final = "MODEL"  # BYTES [n, 1]: family of the model that answered
 VERSION: Final = "VERSION"  # INT64 [n, 1]: its version in the registry
 LABEL_SET: Final = "LABEL_SET"  # BYTES [n, 1]: version of the label set that the probabilities are of
+HEARD: Final = (
+    "HEARD"  # BYTES [n, 1]: JSON {from_s, seconds, of_s}; of_s is null if unknown; empty for an item that failed
+)
+TIMELINE: Final = "TIMELINE"  # BYTES [n, 1]: JSON {heard_s, of_s, note, error, segments}; empty unless it was asked for
 ERROR: Final = "ERROR"  # BYTES [n, 1]: "code: what was wrong"; empty if fine
 
 # Between the steps.
 FEATURES: Final = "FEATURES"  # FP32 [n, segments, columns]: rows of NaN where an item has no such segment
 FACTS: Final = "FACTS"  # BYTES [n, 1]: JSON of `answers.Facts`, sealed (`seal`)
+PARTS: Final = "PARTS"  # BYTES [n, 1]: `timeline.Parts` of an item; empty unless a timeline is asked for
 SCORES: Final = "SCORES"  # FP32 [n, genres]: NaN for an item without a usable segment
 SERVED_BY: Final = "SERVED_BY"  # BYTES [n, 1]: JSON of `answers.ServedBy`, sealed
 SEAL_KEY: Final = "triton/facts.key"  # below the state folder: known to the models alone
@@ -36,6 +41,8 @@ ROUTES: Final = ("champion", "fallback")
 PROBE: Final = "probe:"
 LONGEST_REQUEST_ID: Final = 200  # characters
 TAG: Final = "tag"  # a parameter of the request: a client's own word, which is logged with its items
+# A parameter of the request, true: TIMELINE is wanted. (Which outputs a client wants, the steps of an ensemble never hear.)
+WITH_TIMELINE: Final = "timeline"
 LONGEST_TAG: Final = 100  # characters; the rest is cut off
 # How the models word a failure of a whole request that would fail again: clients do not send it a second time.
 REQUEST_FAILED: Final = "this request cannot be answered"

@@ -14,8 +14,8 @@ from genre_assets.packaging import golden
 from genre_assets.packaging.ensemble import EnsembleSpec
 from genre_assets.packaging.release import CONTENT, Release
 from genre_assets.serving.promotion import route_state
+from genre_assets.triton.client.prediction import Prediction
 from genre_assets.triton.client.sync import GenreClient
-from genre_assets.triton.client.wire import Prediction
 from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR, PYTHON_MODELS
 from genre_assets_tests.checks.world import WARN, Case, World
 from genre_assets_tests.serving.drift.data import START, log_rows, reference_frame

@@ -1,4 +1,4 @@
-"""FEATURES, FACTS, SCORES, SERVED_BY -> LABEL, PROBABILITIES, ERROR, and a row of the prediction log for each item."""
+"""FEATURES, FACTS, SCORES, SERVED_BY -> LABEL, PROBABILITIES, LABEL_SET, HEARD, ERROR, and a row of the prediction log for each item."""
 
 import json
 import logging
@@ -18,6 +18,7 @@ from genre_assets.triton.protocol import (
     ERROR,
     FACTS,
     FEATURES,
+    HEARD,
     LABEL,
     LABEL_SET,
     PROBABILITIES,
@@ -95,6 +96,7 @@ class TritonPythonModel:
                 pb_utils.Tensor(LABEL, _column([a.label for a in answers])),
                 pb_utils.Tensor(PROBABILITIES, probabilities),
                 pb_utils.Tensor(LABEL_SET, _column([by.label_set for by in served])),
+                pb_utils.Tensor(HEARD, _column([known.heard for known in facts])),
                 pb_utils.Tensor(ERROR, _column([a.message for a in answers])),
             ]
         )

@@ -1,7 +1,8 @@
-"""AUDIO -> FEATURES, FACTS. A thin adapter: the work is in `genre_assets.inference.features`."""
+"""AUDIO -> FEATURES, FACTS, PARTS. A thin adapter: the work is in `genre_assets.inference.features`."""
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,23 @@ from genre_assets.audio.extract import Limits
 from genre_assets.inference.answers import check_numpy, refused_id
 from genre_assets.inference.features import FeatureMaker
 from genre_assets.inference.items import ItemLimits, ItemReader
+from genre_assets.inference.parts import Cancelled, PartsMaker
 from genre_assets.inference.seal import Seals
 from genre_assets.inference.store import Places
+from genre_assets.inference.timeline import Parts
 from genre_assets.settings import load_settings
 from genre_assets.store import s3_client
-from genre_assets.triton.protocol import AUDIO, FACTS, FEATURES, LONGEST_TAG, SEAL_KEY, TAG, failed
+from genre_assets.triton.protocol import (
+    AUDIO,
+    FACTS,
+    FEATURES,
+    LONGEST_TAG,
+    PARTS,
+    SEAL_KEY,
+    TAG,
+    WITH_TIMELINE,
+    failed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -50,21 +63,54 @@ class TritonPythonModel:
             segments=int(given["segments"]),
         )
 
+        self.parts = PartsMaker(
+            limits,
+            given["feature_set"],
+            most_seconds=settings.serving_timeline_hours * 3600,
+            work_seconds=settings.serving_timeline_seconds,
+        )
+        # One process at least is left to those who ask for no timeline, where there are several.
+        self.timelines = Places(settings.home / "triton" / "timelines", max(1, processes - 1))
+
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         try:
-            items = pb_utils.get_input_tensor_by_name(request, AUDIO).as_numpy().reshape(-1)
-            refused = refused_id(request.request_id())
-            features, facts = self.maker.make(items if refused is None else [b""] * len(items), _tag(request))
-            facts = facts if refused is None else [refused] * len(items)
-            sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
-            encoded = np.array(sealed, dtype=object).reshape(-1, 1)
-            return pb_utils.InferenceResponse([pb_utils.Tensor(FEATURES, features), pb_utils.Tensor(FACTS, encoded)])
+            if not _asks_for_timeline(request):
+                return self._made(request)
+            with self.timelines.one() as free:
+                if free:
+                    return self._made(request, lambda data: self.parts.make(data, request.is_cancelled))
+            busy = f"as many timelines are being made as can be at once ({self.timelines.count}): ask again in a moment"
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(busy, pb_utils.TritonError.UNAVAILABLE))
+        except Cancelled as error:
+            return pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error), pb_utils.TritonError.CANCELLED))
         except Exception as error:  # one request must not fail those that it was batched with
             log.exception("a request failed")
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(failed(error)))
+
+    def _made(self, request: Any, make_parts: Callable[[bytes], Parts] | None = None) -> Any:
+        """The response; `make_parts` makes the parts of an item's bytes if a timeline is wanted."""
+        items = pb_utils.get_input_tensor_by_name(request, AUDIO).as_numpy().reshape(-1)
+        refused = refused_id(request.request_id())
+        if refused is not None:
+            items, make_parts = [b""] * len(items), None
+        features, facts, parts = self.maker.make_with_parts(items, _tag(request), make_parts)
+        facts = facts if refused is None else [refused] * len(items)
+        sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
+        return pb_utils.InferenceResponse(
+            [
+                pb_utils.Tensor(FEATURES, features),
+                pb_utils.Tensor(FACTS, np.array(sealed, dtype=object).reshape(-1, 1)),
+                pb_utils.Tensor(PARTS, np.array(parts, dtype=object).reshape(-1, 1)),
+            ]
+        )
+
+
+def _asks_for_timeline(request: Any) -> bool:
+    said = json.loads(request.parameters() or "{}").get(WITH_TIMELINE, False)
+    return said in (True, "true")
 
 
 def _tag(request: Any) -> str:

@@ -1,4 +1,4 @@
-"""FEATURES -> SCORES, MODEL, VERSION, SERVED_BY. Each version folder holds one exported model of the registry."""
+"""FEATURES, PARTS -> SCORES, MODEL, VERSION, SERVED_BY, TIMELINE. Each version folder holds one exported model of the registry."""
 
 import json
 import logging
@@ -11,8 +11,9 @@ import triton_python_backend_utils as pb_utils
 
 from genre_assets.inference.answers import Predictor, ServedBy, check_numpy
 from genre_assets.inference.seal import Seals
+from genre_assets.inference.timeline import timeline
 from genre_assets.settings import load_settings
-from genre_assets.triton.protocol import FEATURES, MODEL, SCORES, SEAL_KEY, SERVED_BY, VERSION, failed
+from genre_assets.triton.protocol import FEATURES, MODEL, PARTS, SCORES, SEAL_KEY, SERVED_BY, TIMELINE, VERSION, failed
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +36,7 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         try:
             features = pb_utils.get_input_tensor_by_name(request, FEATURES).as_numpy()
+            parts = pb_utils.get_input_tensor_by_name(request, PARTS)
             started = time.perf_counter()
             scores = self.predictor.scores(features)
             milliseconds = (time.perf_counter() - started) * 1e3
@@ -42,8 +44,13 @@ class TritonPythonModel:
             shape = (len(features), 1)
             said = [served.encode()] * len(features)
             sealed = self.seals.seal("served", request.request_id(), said, [features, scores])
+            timelines = (
+                [timeline(some, self.predictor) for some in parts.as_numpy().reshape(-1)] if parts is not None else []
+            )
+            timelines = timelines or [b""] * len(features)
             return pb_utils.InferenceResponse(
                 [
+                    pb_utils.Tensor(TIMELINE, np.array(timelines, dtype=object).reshape(shape)),
                     pb_utils.Tensor(SCORES, scores),
                     pb_utils.Tensor(MODEL, np.full(shape, self.family.encode(), dtype=object)),
                     pb_utils.Tensor(VERSION, np.full(shape, self.version, dtype=np.int64)),

@@ -1,6 +1,9 @@
 """Decoding with FFmpeg's libraries through PyAV: mp4/m4a, webm, raw AAC, and what libsndfile refuses. In the sandbox alone."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
@@ -29,6 +32,72 @@ def read(file: BinaryIO, window: Window, out: Floats | None = None) -> Stream:
     Raises `CannotRead` if FFmpeg cannot, `OtherCodec` for a codec that is not on the list, before a packet of it is
     decoded. A stream that breaks off in the middle gives what was there before: the length tells.
     """
+    with _opened(file) as sound:
+        start = window.start(sound.duration or 0.0)
+        if start:
+            sound.seek(start)
+        room = room_for(window, sound.rate)
+        samples = np.empty(room, np.float32) if out is None else out[:room]
+        samples = samples[: _fill(sound.frames(start), samples)]
+        return sound.stream(samples, ended=len(samples) < room)
+
+
+def blocks(file: BinaryIO, window: Window, out: Floats) -> Iterator[Stream]:
+    """All of it, in blocks of the window's length, each in `out` in place of the one before. Raises as `read`."""
+    with _opened(file) as sound:
+        samples = out[: room_for(window, sound.rate)]
+        frames = sound.frames(0.0)
+        while True:
+            done = _fill(frames, samples)
+            yield sound.stream(samples[:done], ended=False)
+            if not done or done < len(samples):
+                return
+
+
+def tags(file: BinaryIO) -> dict[str, str]:
+    """Tags of the file and of its first audio stream, by name in small letters. Raises `CannotRead`."""
+    import av
+    import av.error
+
+    try:
+        with av.open(file, mode="r", options=OPTIONS, metadata_errors="replace") as container:
+            said = [stream.metadata for stream in container.streams.audio[:1]] + [container.metadata]
+            return {name.lower(): value for some in said for name, value in some.items()}
+    except (av.error.FFmpegError, ValueError, OSError, OverflowError, MemoryError) as error:
+        raise CannotRead(f"FFmpeg: {getattr(error, 'strerror', None) or error}") from None
+
+
+@dataclass(frozen=True)
+class _Sound:
+    """The first audio stream of an open file. `duration` in seconds, None if nothing tells."""
+
+    container: "InputContainer"
+    source: "AudioStream"
+    codec: Any
+    rate: int
+    duration: float | None
+
+    def seek(self, start: float) -> None:
+        """Go on from that second, or shortly before."""
+        import av
+
+        self.container.seek(int(start * av.time_base))
+
+    def frames(self, start: float) -> "_Frames":
+        """Samples from second `start` on, mixed down, as they come."""
+        return _Frames(_mono(self.container, self.source, start))
+
+    def stream(self, samples: Floats, *, ended: bool) -> Stream:
+        """The samples with the file's facts; `ended` if they are the last ones."""
+        length = self.duration if self.duration is not None else len(samples) / self.rate
+        name = self.container.format.name.split(",")[0]
+        known = self.duration is not None or ended
+        return Stream(samples, self.rate, length, self.codec.channels, "mp4" if name in {"mov", "mp4"} else name, known)
+
+
+@contextmanager
+def _opened(file: BinaryIO) -> Iterator[_Sound]:
+    """The file as FFmpeg reads it; its errors, also those of the block, are ours."""
     import av
     import av.error
 
@@ -43,16 +112,7 @@ def read(file: BinaryIO, window: Window, out: Floats | None = None) -> Stream:
             rate = int(codec.sample_rate or 0) if codec else 0
             if rate <= 0:
                 raise CannotRead("FFmpeg: no decoder, or no sample rate")
-            duration = _duration(container, stream)
-            start = window.start(duration or 0.0)
-            if start:
-                container.seek(int(start * av.time_base))
-            room = room_for(window, rate)
-            samples = np.empty(room, np.float32) if out is None else out[:room]
-            samples = samples[: _mono(container, stream, start, samples)]
-            length = duration if duration is not None else len(samples) / rate
-            name = container.format.name.split(",")[0]
-            return Stream(samples, rate, length, codec.channels, "mp4" if name in {"mov", "mp4"} else name)
+            yield _Sound(container, stream, codec, rate, _duration(container, stream))
     except (av.error.FFmpegError, ValueError, OSError, OverflowError, MemoryError) as error:
         message = getattr(error, "strerror", None) or error
         raise CannotRead(f"FFmpeg: {message}") from None
@@ -67,27 +127,46 @@ def _duration(container: "InputContainer", stream: "AudioStream") -> float | Non
     return container.duration / 1e6 if container.duration is not None else None
 
 
-def _mono(container: "InputContainer", stream: "AudioStream", start: float, samples: Floats) -> int:
-    """Fill `samples` from second `start` on, mixed down frame by frame, at the stream's own rate; how many there were."""
+def _mono(container: "InputContainer", stream: "AudioStream", start: float) -> Iterator[Floats]:
+    """The samples from second `start` on, mixed down frame by frame, at the stream's own rate."""
     import av
-    import av.error
 
     resampler = av.AudioResampler(format="fltp")
+    first = True
+    for decoded in container.decode(stream):
+        if decoded.time is not None and decoded.time + decoded.samples / decoded.sample_rate <= start:
+            continue
+        for frame in resampler.resample(decoded):
+            part = frame.to_ndarray().mean(axis=0, dtype=np.float32)
+            if first and start and decoded.time is not None:
+                part = part[max(0, round((start - decoded.time) * frame.sample_rate)) :]
+            first = first and not len(part)
+            yield part
+
+
+class _Frames:
+    """Samples as they come, and what of a frame is left over for the next block."""
+
+    def __init__(self, parts: Iterator[Floats]) -> None:
+        self.parts = parts
+        self.left: Floats = np.empty(0, np.float32)
+
+
+def _fill(frames: _Frames, samples: Floats) -> int:
+    """Fill `samples` with what comes next; how many there were. A break counts as the end, unless nothing was before it."""
+    import av.error
+
     deadline = time.monotonic() + DECODE_SECONDS
     done = 0
     try:
-        for decoded in container.decode(stream):
-            if decoded.time is not None and decoded.time + decoded.samples / decoded.sample_rate <= start:
-                continue
-            for frame in resampler.resample(decoded):
-                part = frame.to_ndarray().mean(axis=0, dtype=np.float32)
-                if not done and start and decoded.time is not None:
-                    part = part[max(0, round((start - decoded.time) * frame.sample_rate)) :]
-                part = part[: len(samples) - done]
-                samples[done : done + len(part)] = part
-                done += len(part)
-            if done >= len(samples):
+        while done < len(samples):
+            part = frames.left if len(frames.left) else next(frames.parts, None)
+            if part is None:
                 break
+            taken = part[: len(samples) - done]
+            samples[done : done + len(taken)] = taken
+            done += len(taken)
+            frames.left = part[len(taken) :]
             if time.monotonic() > deadline:
                 raise CannotRead(f"FFmpeg: not decoded in {DECODE_SECONDS:g} s")
     except av.error.FFmpegError:

@@ -8,8 +8,8 @@ length. Nothing is written to disk.
 
 import hashlib
 import io
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -17,7 +17,13 @@ from typing import BinaryIO, Literal
 import numpy as np
 
 from genre_assets.audio.decoding import sandbox, wav
-from genre_assets.audio.decoding.containers import kind_of, name_of_other_content, name_of_other_sound, what_is_missing
+from genre_assets.audio.decoding.containers import (
+    Kind,
+    kind_of,
+    name_of_other_content,
+    name_of_other_sound,
+    what_is_missing,
+)
 from genre_assets.audio.decoding.pcm_headers import CompressedWav
 from genre_assets.audio.decoding.reasons import AudioError, Reason
 from genre_assets.audio.decoding.segments import is_audible
@@ -38,6 +44,8 @@ class Clip:
     duration_s: float
     channels: int
     format: str
+    start_s: float = 0.0  # where in the file the samples begin
+    is_length_known: bool = True  # else `duration_s` is that of the samples
 
 
 def decode(
@@ -58,15 +66,19 @@ def decode(
         raise AudioError(Reason.EMPTY, "the file has no bytes")
     if size > max_file_mb * 1e6:
         raise AudioError(Reason.TOO_LARGE, f"{size / 1e6:.1f} MB, the limit is {max_file_mb:g} MB")
-    with _opened(source) as file:
+    with opened(source) as file:
         window = Window(max_seconds, offset, _content_seed(file) if offset == "random" else 0.0)
         stream = _read(source, file, window, size)
         missing = what_is_missing(file, size)
     _check(stream, window, missing, min_seconds)
-    return Clip(stream.samples, stream.sample_rate, stream.duration_s, stream.channels, stream.format)
+    return Clip(
+        stream.samples, stream.sample_rate, stream.duration_s, stream.channels, stream.format,
+        window.start(stream.duration_s), stream.is_length_known,
+    )  # fmt: skip
 
 
-def _opened(source: bytes | Path) -> BinaryIO:
+def opened(source: bytes | Path) -> BinaryIO:
+    """The content as a file."""
     return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
 
 
@@ -80,6 +92,19 @@ def _content_seed(file: BinaryIO) -> float:
 
 def _read(source: bytes | Path, file: BinaryIO, window: Window, size: int) -> Stream:
     """What the decoder for this kind of file makes of it. Raises `AudioError` if none can read it."""
+    with refusing(file, size) as kind:
+        if kind == "samples":
+            with suppress(CompressedWav):
+                return wav.read(file, window, size)
+        return sandbox.read(source, window)
+
+
+@contextmanager
+def refusing(file: BinaryIO, size: int) -> Iterator[Kind]:
+    """What kind of file it is, for a block in which decoders read it: their errors are `AudioError` with a reason.
+
+    Raises `AudioError` before the block for a kind that is never decoded.
+    """
     kind, _ = kind_of(file)
     file.seek(0)
     head = file.read(512)
@@ -91,10 +116,7 @@ def _read(source: bytes | Path, file: BinaryIO, window: Window, size: int) -> St
         if other:
             raise AudioError(Reason.UNSUPPORTED, f"it is {other}, which is not read; what is: {CODECS}")
     try:
-        if kind == "samples":
-            with suppress(CompressedWav):
-                return wav.read(file, window, size)
-        return sandbox.read(source, window)
+        yield kind
     except OtherCodec as codec:
         raise AudioError(Reason.UNSUPPORTED, f"its codec is {codec}, which is not read; what is: {CODECS}") from None
     except CannotRead as problem:
@@ -116,14 +138,19 @@ def _check(stream: Stream, window: Window, missing: str | None, min_seconds: flo
         raise AudioError(Reason.TRUNCATED, f"cut off: {missing} is not there")
     if not len(samples):
         raise AudioError(Reason.EMPTY, "no sample in it")
-    if not _all(np.isfinite(samples[i : i + 65536]).all() for i in range(0, len(samples), 65536)):
-        raise AudioError(Reason.NOT_FINITE, "samples that are not numbers")
-    if max(float(samples.max()), -float(samples.min())) > LOUDEST:
-        raise AudioError(Reason.NOT_FINITE, f"samples beyond {LOUDEST:g} times full scale")
+    check_values(samples)
     if not is_audible(samples):
         raise AudioError(Reason.SILENT)
     if seconds < min_seconds:
         raise AudioError(Reason.TOO_SHORT, f"{seconds:.2f} s, at least {min_seconds:g} s are needed")
+
+
+def check_values(samples: Floats) -> None:
+    """Raise `AudioError` for samples (float32 [n], n above 0) of which one is no number, or louder than any sound."""
+    if not _all(np.isfinite(samples[i : i + 65536]).all() for i in range(0, len(samples), 65536)):
+        raise AudioError(Reason.NOT_FINITE, "samples that are not numbers")
+    if max(float(samples.max()), -float(samples.min())) > LOUDEST:
+        raise AudioError(Reason.NOT_FINITE, f"samples beyond {LOUDEST:g} times full scale")
 
 
 def _all(values: Iterable[object]) -> bool:

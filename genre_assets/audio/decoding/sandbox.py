@@ -17,7 +17,7 @@ from pathlib import Path
 
 from genre_assets.audio.decoding.reasons import AudioError, Reason
 from genre_assets.audio.decoding.sandbox_process import Decoder, DecoderLost
-from genre_assets.audio.decoding.stream import SAMPLE_RATES, Stream, Window
+from genre_assets.audio.decoding.stream import SAMPLE_RATES, CannotRead, OtherCodec, Stream, Window
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,27 @@ def read(source: bytes | Path, window: Window) -> Stream:
             return _ask(descriptor, window)
         except DecoderLost as lost:
             raise AudioError(Reason.UNDECODABLE, f"its decoder was lost twice: {lost}") from None
+
+
+def blocks(source: bytes | Path, seconds: float) -> Iterator[Stream]:
+    """The whole file in a decoder process, in blocks of so many seconds; the last one is empty. Raises as `read`.
+
+    What was given before an error stands. A decoder that is lost is not asked again.
+    """
+    with _opened(source) as descriptor, _pool.decoder(Window(seconds, "start")) as decoder:
+        try:
+            yield from decoder.blocks(descriptor, seconds)
+        except DecoderLost as lost:
+            raise AudioError(Reason.UNDECODABLE, f"its decoder was lost: {lost}") from None
+
+
+def tags(source: Path) -> dict[str, str]:
+    """What a file says of itself (artist, album_artist, album), read in a decoder process; nothing if it cannot be read."""
+    with _opened(source) as descriptor, _pool.decoder(Window(1.0, "start")) as decoder:
+        try:
+            return decoder.tags(descriptor)
+        except (CannotRead, OtherCodec, DecoderLost):
+            return {}
 
 
 def _ask(descriptor: int, window: Window) -> Stream:

@@ -13,6 +13,7 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from genre_assets.audio.decoding import sandbox_worker
-from genre_assets.audio.decoding.sandbox_worker import MAGIC, OFFSETS, REPLY, REQUEST
+from genre_assets.audio.decoding.sandbox_worker import MAGIC, MORE, OFFSETS, REPLY, REQUEST, TAG_NAMES, TAGS, WHOLE
 from genre_assets.audio.decoding.stream import DECODE_SECONDS, CannotRead, OtherCodec, Stream, Window, room_for
 from genre_assets.errors import PermanentFailure
 
@@ -78,26 +79,57 @@ class Decoder:
 
     def read(self, descriptor: int, window: Window) -> Stream:
         """Decode an open file. Raises `DecoderLost`, `CannotRead`, `OtherCodec`."""
-        if not self.ready:
-            self._await_start()
-        self.items += 1
         request = REQUEST.pack(MAGIC, window.max_seconds, OFFSETS.index(window.offset), window.position)
-        self.busy = True
-        self.used_before = self._cpu_seconds()
-        try:
-            socket.send_fds(self._pipe, [request], [descriptor])
-        except OSError:
-            raise self._lost(_GONE) from None
-        outcome, count, facts = self._answer(ANSWER_SECONDS)
+        stream = self._asked(request, [descriptor], window)
         self.busy = False
-        if outcome == sandbox_worker.CANNOT_READ:
-            raise CannotRead(_plain(facts.get("text")))
-        if outcome == sandbox_worker.OTHER_CODEC:
-            raise OtherCodec(_plain(facts.get("text")))
+        return stream
+
+    def blocks(self, descriptor: int, seconds: float) -> Iterator[Stream]:
+        """All of an open file, block after block; the last one is empty. Raises as `read`, also in the middle.
+
+        Whoever does not wait for the end leaves the decoder busy, and it is replaced.
+        """
+        window = Window(seconds, "start")
+        stream = self._asked(REQUEST.pack(MAGIC, seconds, WHOLE, 0.0), [descriptor], window)
+        while len(stream.samples):
+            yield stream
+            stream = self._asked(MORE, [], window)
+        self.busy = False
+        yield stream
+
+    def tags(self, descriptor: int) -> dict[str, str]:
+        """What an open file says of itself: artist, album_artist, album, where it does. Raises as `read`."""
+        outcome, _, facts = self._sent(REQUEST.pack(MAGIC, 0.0, TAGS, 0.0), [descriptor])
+        self.busy = False
+        if outcome != sandbox_worker.SAID:
+            raise self._lost("its answer makes no sense")
+        return {name: value for name in TAG_NAMES if isinstance(value := facts.get(name), str)}
+
+    def _asked(self, message: bytes, files: list[int], window: Window) -> Stream:
+        outcome, count, facts = self._sent(message, files)
         try:
             return self._stream(outcome, count, facts, window)
         except (ValueError, TypeError, KeyError, OverflowError):
             raise self._lost("its answer makes no sense") from None
+
+    def _sent(self, message: bytes, files: list[int]) -> tuple[int, int, dict[str, Any]]:
+        if not self.ready:
+            self._await_start()
+        self.items += 1
+        self.busy = True
+        self.used_before = self._cpu_seconds()
+        try:
+            socket.send_fds(self._pipe, [message], files)
+        except OSError:
+            raise self._lost(_GONE) from None
+        outcome, count, facts = self._answer(ANSWER_SECONDS)
+        if outcome in {sandbox_worker.CANNOT_READ, sandbox_worker.OTHER_CODEC}:
+            self.busy = False
+        if outcome == sandbox_worker.CANNOT_READ:
+            raise CannotRead(_plain(facts.get("text")))
+        if outcome == sandbox_worker.OTHER_CODEC:
+            raise OtherCodec(_plain(facts.get("text")))
+        return outcome, count, facts
 
     def _stream(self, outcome: int, count: int, facts: dict[str, Any], window: Window) -> Stream:
         rate, channels, duration = int(facts["rate"]), int(facts["channels"]), float(facts["duration"])
@@ -106,7 +138,7 @@ class Decoder:
         if not (known and sane and 4 * count <= self.capacity and count <= room_for(window, rate)):
             raise ValueError
         samples = np.frombuffer(self._memory, np.float32, count).copy()
-        return Stream(samples, rate, duration, channels, facts["format"])
+        return Stream(samples, rate, duration, channels, facts["format"], bool(facts["known"]))
 
     def _await_start(self) -> None:
         try:

@@ -13,7 +13,8 @@ import socket
 import struct
 import sys
 import threading
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from typing import Any, BinaryIO, Literal, cast
 
 import numpy as np
@@ -27,8 +28,15 @@ from genre_assets.audio.dsp.memory import keep_freed_memory
 REQUEST = struct.Struct("<4sdBd")  # magic, seconds wanted, which part, where a random part starts
 REPLY = struct.Struct("<4sBQ")  # magic, outcome, samples in the shared memory; then JSON
 MAGIC = b"GAD1"
-READY, SOUND, CANNOT_READ, OTHER_CODEC = range(4)
+READY, SOUND, CANNOT_READ, OTHER_CODEC, SAID = range(5)
 OFFSETS: tuple[Literal["start", "middle", "random"], ...] = ("start", "middle", "random")
+WHOLE = len(
+    OFFSETS
+)  # in place of an offset: all of the file in blocks, each when `MORE` asks for it; the last is empty
+MORE = b"more"
+TAGS = WHOLE + 1  # in place of an offset: no sound, but what the file says of itself
+TAG_NAMES = ("artist", "album_artist", "album")
+LONGEST_TAG = 200
 LONGEST_MESSAGE = 8192
 LONGEST_TEXT = 300
 CPU_SECONDS = DECODE_SECONDS + 10.0  # several threads of a decoder add up
@@ -55,14 +63,20 @@ def main(arguments: list[str]) -> None:
         allow_seconds(CPU_SECONDS)
         with os.fdopen(files[0], "rb", buffering=1 << 16) as file:
             try:
-                stream = decode(file, Window(seconds, OFFSETS[offset], position), out)
+                if offset == TAGS:
+                    said = av.tags(file)
+                    _answer(pipe, SAID, 0, {name: said[name][:LONGEST_TAG] for name in TAG_NAMES if name in said})
+                    continue
+                if offset == WHOLE:
+                    stream = _answer_blocks(pipe, file, Window(seconds, "start"), out)
+                else:
+                    stream = decode(file, Window(seconds, OFFSETS[offset], position), out)
             except CannotRead as error:
                 _answer(pipe, CANNOT_READ, 0, {"text": str(error)[:LONGEST_TEXT]})
             except OtherCodec as error:
                 _answer(pipe, OTHER_CODEC, 0, {"text": str(error)[:LONGEST_TEXT]})
             else:
-                facts = {"rate": stream.sample_rate, "duration": stream.duration_s, "channels": stream.channels}
-                _answer(pipe, SOUND, len(stream.samples), {**facts, "format": stream.format})
+                _answer(pipe, SOUND, len(stream.samples), _facts(stream))
 
 
 def decode(file: BinaryIO, window: Window, out: Floats | None = None) -> Stream:
@@ -85,6 +99,33 @@ def decode(file: BinaryIO, window: Window, out: Floats | None = None) -> Stream:
     except CannotRead as problem:
         if empty is not None:
             return empty
+        raise CannotRead("; ".join([*problems, str(problem)])) from None
+
+
+def blocks(file: BinaryIO, window: Window, out: Floats) -> Iterator[Stream]:
+    """The whole file in blocks of the window's length, by the first decoder that finds any sample.
+
+    Raises `CannotRead`, `OtherCodec`.
+    """
+    kind, start = kind_of(file)
+    problems = []
+    if kind in {"flac", "ogg", "mp3"}:
+        begun = False
+        try:
+            for stream in sndfile.blocks(_from(file, start), window, out):
+                begun = begun or len(stream.samples) > 0
+                if begun:
+                    yield stream
+        except CannotRead as problem:
+            if begun:
+                raise
+            problems.append(str(problem))
+        if begun:
+            return
+    file.seek(0)
+    try:
+        yield from av.blocks(file, window, out)
+    except CannotRead as problem:
         raise CannotRead("; ".join([*problems, str(problem)])) from None
 
 
@@ -129,6 +170,28 @@ def _warm(out: Floats) -> None:
     for read in (sndfile.read, av.read):
         file.seek(0)
         read(file, Window(0.1, "start"), out)
+
+
+def _answer_blocks(pipe: socket.socket, file: BinaryIO, window: Window, out: Floats) -> Stream:
+    """Give block after block; the empty one that ends them is left to the caller."""
+    stream = None
+    for stream in blocks(file, window, out):
+        if not len(stream.samples):
+            return stream
+        _answer(pipe, SOUND, len(stream.samples), _facts(stream))
+        if pipe.recv(LONGEST_MESSAGE) != MORE:
+            raise ValueError("no request of ours")
+        allow_seconds(CPU_SECONDS)
+    if stream is None:
+        raise CannotRead("no sample in it")
+    return replace(stream, samples=stream.samples[:0])
+
+
+def _facts(stream: Stream) -> dict[str, object]:
+    return {
+        "rate": stream.sample_rate, "duration": stream.duration_s, "channels": stream.channels,
+        "format": stream.format, "known": stream.is_length_known,
+    }  # fmt: skip
 
 
 def _answer(pipe: socket.socket, outcome: int, samples: int, facts: dict[str, object]) -> None:

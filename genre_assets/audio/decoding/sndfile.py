@@ -1,6 +1,8 @@
 """Decoding with libsndfile: FLAC, Ogg (Vorbis, Opus) and MP3. Runs in the sandbox alone: its formats are native code."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -28,20 +30,43 @@ def read(file: BinaryIO | int, window: Window, out: Floats | None = None) -> Str
 
     Raises `CannotRead` if libsndfile cannot, `OtherCodec` for a codec that is not on the list.
     """
+    with _opened(file) as sound:
+        first = round(window.start(sound.frames / sound.samplerate) * sound.samplerate)
+        if first:
+            sound.seek(first)
+        room = room_for(window, sound.samplerate)
+        samples = np.empty(room, np.float32) if out is None else out[:room]
+        return _stream(sound, samples[: _mono(sound, samples)])
+
+
+def blocks(file: BinaryIO | int, window: Window, out: Floats) -> Iterator[Stream]:
+    """All of it, in blocks of the window's length, each in `out` in place of the one before. Raises as `read`."""
+    with _opened(file) as sound:
+        # soundfile seeks after each read, to where the file stands; after that an MP3 decoder is wrong for some frames.
+        sound.seekable = lambda: False
+        samples = out[: room_for(window, sound.samplerate)]
+        while True:
+            done = _mono(sound, samples)
+            yield _stream(sound, samples[:done])
+            if not done or done < len(samples):
+                return
+
+
+def _stream(sound: "SoundFile", samples: Floats) -> Stream:
+    duration = sound.frames / sound.samplerate  # 0 in a FLAC that was written as a stream
+    return Stream(samples, sound.samplerate, duration, sound.channels, sound.format.lower(), duration > 0)
+
+
+@contextmanager
+def _opened(file: BinaryIO | int) -> "Iterator[SoundFile]":
+    """The file as libsndfile reads it; its errors, also those of the block, are ours."""
     import soundfile
 
     try:
         with soundfile.SoundFile(file, closefd=False) as sound:
             if sound.format not in FORMATS or sound.subtype in _OTHER_SUBTYPES:
                 raise OtherCodec(_OTHER_SUBTYPES.get(sound.subtype, sound.format))
-            rate, channels = sound.samplerate, sound.channels
-            duration = sound.frames / rate
-            first = round(window.start(duration) * rate)
-            if first:
-                sound.seek(first)
-            room = room_for(window, rate)
-            samples = np.empty(room, np.float32) if out is None else out[:room]
-            return Stream(samples[: _mono(sound, samples)], rate, duration, channels, sound.format.lower())
+            yield sound
     except (soundfile.LibsndfileError, RuntimeError, ValueError, ZeroDivisionError, OverflowError) as error:
         message = str(getattr(error, "error_string", error))
         raise CannotRead(f"libsndfile: {message}") from None

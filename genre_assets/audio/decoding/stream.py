@@ -49,9 +49,10 @@ class Stream:
 
     samples: Floats
     sample_rate: int
-    duration_s: float
+    duration_s: float  # of what was decoded, if nothing tells more
     channels: int
     format: str
+    is_length_known: bool = True
 
 
 def room_for(window: Window, rate: int) -> int:

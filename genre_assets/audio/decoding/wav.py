@@ -3,6 +3,7 @@
 NumPy alone, so it is memory-safe and runs where the secrets are. It gives the values that libsndfile gives, bit for bit.
 """
 
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -25,6 +26,23 @@ def read(file: BinaryIO, window: Window, size: int) -> Stream:
     with np.errstate(all="ignore"):  # what a damaged file of floats holds may overflow; `decode` looks at the samples
         filled = _fill(samples, file, layout, first)
     return Stream(samples[:filled], rate, duration, layout.channels, layout.format)
+
+
+def blocks(file: BinaryIO, window: Window, size: int) -> Iterator[Stream]:
+    """All of it, in blocks of the window's length. Raises as `read`."""
+    layout = read_layout(file, size)
+    room = room_for(window, layout.sample_rate)
+    first = 0
+    while True:
+        samples = np.empty(min(room, layout.frames - first), np.float32)
+        with np.errstate(all="ignore"):
+            filled = _fill(samples, file, layout, first)
+        yield Stream(
+            samples[:filled], layout.sample_rate, layout.frames / layout.sample_rate, layout.channels, layout.format
+        )
+        first += filled
+        if not filled or filled < room:
+            return
 
 
 def _fill(samples: Floats, file: BinaryIO, layout: Layout, first: int) -> int:

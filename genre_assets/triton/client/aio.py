@@ -8,7 +8,8 @@ from typing import Any
 
 from genre_assets.errors import TransientFailure
 from genre_assets.triton.client import wire
-from genre_assets.triton.client.wire import Batch, Prediction, Transport
+from genre_assets.triton.client.prediction import Prediction, decode
+from genre_assets.triton.client.wire import Batch, Transport
 from genre_assets.triton.protocol import ENSEMBLE
 
 
@@ -46,10 +47,14 @@ class AsyncGenreClient(wire.ClientCore):
     ) -> None:
         super().__init__(address, transport, deadline_s, batch, batch_mb, tag)
         self._library = importlib.import_module(f"tritonclient.{transport}.aio")
-        self._client = self._library.InferenceServerClient(address.removeprefix("http://"))
+        # Each call has its own deadline; this library would have another, of a minute, for them all.
+        limits = {"conn_timeout": max(deadline_s, wire.TIMELINE_SECONDS)} if transport == "http" else {}
+        self._client = self._library.InferenceServerClient(address.removeprefix("http://"), **limits)
         self._places = asyncio.Semaphore(concurrency)
 
-    async def predict(self, items: Sequence[bytes | str], *, log: bool = True) -> list[Prediction]:
+    async def predict(
+        self, items: Sequence[bytes | str], *, log: bool = True, timeline: bool = False
+    ) -> list[Prediction]:
         """Classify items.
 
         Parameters
@@ -58,6 +63,9 @@ class AsyncGenreClient(wire.ClientCore):
             Bytes of audio files, or addresses `s3://bucket/key` in a bucket that the server may read.
         log : bool
             False marks probes, which the prediction log, the windows and the metrics leave out.
+        timeline : bool
+            True asks also for an answer for each segment of the whole file. An item is then a request of its own, and may
+            take longer than `deadline_s`.
 
         Returns
         -------
@@ -77,7 +85,7 @@ class AsyncGenreClient(wire.ClientCore):
             return []
         if self._known is None:
             self._known = await self._described()
-        work = self._requests(items, self._known.limit, log=log)
+        work = self._requests(items, self._known.limit, log=log, timeline=timeline)
         answers = await asyncio.gather(*(self._ask(batch) for batch in work))
         return [prediction for some in answers for prediction in some]
 
@@ -103,12 +111,12 @@ class AsyncGenreClient(wire.ClientCore):
         tensors = wire.inputs(self._library, batch)
 
         async def send(timeout: float) -> Any:
-            call = self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=self.parameters)
+            call = self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=self._asked(batch))
             return await asyncio.wait_for(call, timeout)
 
         async with self._places:
-            answer, labels = await self._labelled(lambda: self._retried(send))
-        return wire.decode(answer, labels, batch.request_id)
+            answer, labels = await self._labelled(lambda: self._retried(send, self._deadline(batch)))
+        return decode(answer, labels, batch.request_id, timeline=batch.timeline)
 
     async def _labelled(self, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, list[str]]:
         """An answer and its labels; those of a release that comes in are asked for until the server tells them."""
@@ -126,11 +134,11 @@ class AsyncGenreClient(wire.ClientCore):
     async def _described(self) -> wire.Known:
         return wire.described(await self._retried(self._config))
 
-    async def _retried(self, call: Callable[[float], Awaitable[Any]]) -> Any:
+    async def _retried(self, call: Callable[[float], Awaitable[Any]], deadline_s: float | None = None) -> Any:
         """Call until it succeeds, refuses, or the deadline is over."""
         from tritonclient.utils import InferenceServerException
 
-        retries = wire.Retries(self.address, self.deadline_s)
+        retries = wire.Retries(self.address, deadline_s or self.deadline_s)
         while True:
             try:
                 return await call(retries.left())

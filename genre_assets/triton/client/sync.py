@@ -8,6 +8,7 @@ once, and what failed on the way is sent again until the deadline.
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -15,7 +16,8 @@ from typing import Any
 
 from genre_assets.errors import BadInput, TransientFailure
 from genre_assets.triton.client import wire
-from genre_assets.triton.client.wire import Batch, Prediction, Transport
+from genre_assets.triton.client.prediction import Prediction, decode
+from genre_assets.triton.client.wire import Batch, Transport
 from genre_assets.triton.protocol import ENSEMBLE
 
 __all__ = ["GenreClient", "Prediction", "collect_items"]
@@ -58,11 +60,9 @@ class GenreClient(wire.ClientCore):
         super().__init__(address, transport, deadline_s, batch, batch_mb, tag)
         self.concurrency = concurrency if transport == "grpc" else 1
         self._library = _library(transport)
-        # The HTTP library takes its limits for the connection only; gRPC takes one with each call.
-        limits = {"network_timeout": deadline_s, "connection_timeout": 5.0} if transport == "http" else {}
-        self._client = self._library.InferenceServerClient(address.removeprefix("http://"), **limits)
+        self._client = self._connection(deadline_s)
 
-    def predict(self, items: Sequence[bytes | str], *, log: bool = True) -> list[Prediction]:
+    def predict(self, items: Sequence[bytes | str], *, log: bool = True, timeline: bool = False) -> list[Prediction]:
         """Classify items.
 
         Parameters
@@ -71,6 +71,9 @@ class GenreClient(wire.ClientCore):
             Bytes of audio files, or addresses `s3://bucket/key` in a bucket that the server may read.
         log : bool
             False marks probes, which the prediction log, the windows and the metrics leave out.
+        timeline : bool
+            True asks also for an answer for each segment of the whole file. An item is then a request of its own, and may
+            take longer than `deadline_s`.
 
         Returns
         -------
@@ -88,13 +91,17 @@ class GenreClient(wire.ClientCore):
         """
         if not items:
             return []
-        work = self._requests(items, self._describe().limit, log=log)
-        if self.concurrency == 1 or len(work) == 1:  # the HTTP library stays in the thread that made its client
+        work = self._requests(items, self._describe().limit, log=log, timeline=timeline)
+        if (
+            self.concurrency == 1 or len(work) == 1 or timeline
+        ):  # the HTTP library stays in the thread that made its client
             return [prediction for batch in work for prediction in self._ask(batch)]
         with ThreadPoolExecutor(self.concurrency) as pool:
             return [prediction for answers in pool.map(self._ask, work) for prediction in answers]
 
-    def predict_each(self, sources: Iterable[str], *, at_once: int = 16) -> Iterator[tuple[str, Prediction]]:
+    def predict_each(
+        self, sources: Iterable[str], *, at_once: int = 16, timeline: bool = False
+    ) -> Iterator[tuple[str, Prediction]]:
         """Classify many files, a group of requests at a time.
 
         Parameters
@@ -103,6 +110,8 @@ class GenreClient(wire.ClientCore):
             Paths of files, or addresses `s3://bucket/key`.
         at_once : int
             Files that are read and sent together.
+        timeline : bool
+            See `predict`.
 
         Yields
         ------
@@ -110,10 +119,10 @@ class GenreClient(wire.ClientCore):
             Each source with its prediction, in order, as answers come in. A file that cannot be read has an error, as
             one that cannot be decoded has.
         """
-        for group in _grouped(sources, at_once):
+        for group in _grouped(sources, 1 if timeline else at_once):
             read = {source: _read(source) for source in group}
             good = [source for source in group if not isinstance(read[source], OSError)]
-            answers = dict(zip(good, self.predict([read[source] for source in good]), strict=True))  # type: ignore[misc]
+            answers = dict(zip(good, self.predict([read[source] for source in good], timeline=timeline), strict=True))  # type: ignore[misc]
             for source in group:
                 yield source, answers.get(source) or Prediction("", {}, "", 0, f"unreadable: {read[source]!s}")
 
@@ -130,6 +139,8 @@ class GenreClient(wire.ClientCore):
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+        if "_patient" in vars(self):  # it was used
+            self._patient.close()
 
     def __enter__(self) -> "GenreClient":
         return self
@@ -149,12 +160,23 @@ class GenreClient(wire.ClientCore):
 
         def send(timeout: float) -> Any:
             limit = {"client_timeout": timeout} if self.transport == "grpc" else {}
-            return self._client.infer(
-                ENSEMBLE, tensors, request_id=batch.request_id, parameters=self.parameters, **limit
-            )
+            client = self._patient if batch.timeline else self._client
+            return client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=self._asked(batch), **limit)
 
-        answer, labels = self._labelled(lambda: self._retried(send))
-        return wire.decode(answer, labels, batch.request_id)
+        answer, labels = self._labelled(lambda: self._retried(send, self._deadline(batch)))
+        return decode(answer, labels, batch.request_id, timeline=batch.timeline)
+
+    @cached_property
+    def _patient(self) -> Any:
+        """The connection for requests that may take long."""
+        return (
+            self._client if self.transport == "grpc" else self._connection(max(self.deadline_s, wire.TIMELINE_SECONDS))
+        )
+
+    def _connection(self, seconds: float) -> Any:
+        # The HTTP library takes its limits for the connection only; gRPC takes one with each call.
+        limits = {"network_timeout": seconds, "connection_timeout": 5.0} if self.transport == "http" else {}
+        return self._library.InferenceServerClient(self.address.removeprefix("http://"), **limits)
 
     def _labelled(self, ask: Callable[[], Any]) -> tuple[Any, list[str]]:
         """An answer and its labels; those of a release that comes in are asked for until the server tells them."""
@@ -172,11 +194,11 @@ class GenreClient(wire.ClientCore):
     def _config(self) -> wire.Known:
         return wire.described(self._retried(lambda timeout: _config(self._client, self.transport, timeout)))
 
-    def _retried(self, call: Any) -> Any:
+    def _retried(self, call: Any, deadline_s: float | None = None) -> Any:
         """Call until it succeeds, refuses, or the deadline is over."""
         from tritonclient.utils import InferenceServerException
 
-        retries = wire.Retries(self.address, self.deadline_s)
+        retries = wire.Retries(self.address, deadline_s or self.deadline_s)
         while True:
             try:
                 return call(retries.left())

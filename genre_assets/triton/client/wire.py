@@ -1,33 +1,22 @@
-"""What the clients share: their options, items to tensors, tensors to predictions, and what is safe to try again."""
+"""What the clients share: their options, items to tensors, and what is safe to try again."""
 
 import json
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Self
 
 import numpy as np
 
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.triton.protocol import (
-    AUDIO,
-    ERROR,
-    LABEL,
-    LABEL_SET,
-    MODEL,
-    PROBABILITIES,
-    PROBE,
-    REQUEST_FAILED,
-    TAG,
-    VERSION,
-)
+from genre_assets.triton.protocol import AUDIO, LABEL_SET, PROBE, REQUEST_FAILED, TAG, WITH_TIMELINE
 
 Transport = Literal["grpc", "http"]
-OUTPUTS = (LABEL, PROBABILITIES, MODEL, VERSION, ERROR)
 RELEASES = 3  # so often a request is asked again whose labels the server does not tell
 DESCRIPTIONS = 50  # so often it is asked for them meanwhile: while a release comes in, answers may be ahead of it
+TIMELINE_SECONDS = 900.0  # least deadline of a request for a timeline: others may have to end before
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 # gRPC and HTTP statuses after which the same request may succeed: the server is away, starting, or lost a process.
@@ -92,10 +81,21 @@ class ClientCore:
         address = settings.triton_grpc if transport == "grpc" else settings.triton_http
         return cls(address, transport=transport, **options)
 
-    def _requests(self, items: Iterable[bytes | str], limit: int, *, log: bool) -> "list[Batch]":
-        """The items as requests that the server takes; probes (`log=False`) are left out of its log."""
-        found = batches(items, min(self.batch, limit), self.batch_bytes)
-        return [batch if log else Batch(batch.items, PROBE + batch.request_id) for batch in found]
+    def _requests(self, items: Iterable[bytes | str], limit: int, *, log: bool, timeline: bool) -> "list[Batch]":
+        """The items as requests that the server takes; probes (`log=False`) are left out of its log.
+
+        An item whose timeline is wanted travels alone: it takes long.
+        """
+        found = batches(items, 1 if timeline else min(self.batch, limit), self.batch_bytes)
+        return [replace(b, request_id=b.request_id if log else PROBE + b.request_id, timeline=timeline) for b in found]
+
+    def _asked(self, batch: "Batch") -> dict[str, Any] | None:
+        """The parameters of a request."""
+        return {**(self.parameters or {}), WITH_TIMELINE: True} if batch.timeline else self.parameters
+
+    def _deadline(self, batch: "Batch") -> float:
+        """Seconds for a request with all its retries."""
+        return max(self.deadline_s, TIMELINE_SECONDS) if batch.timeline else self.deadline_s
 
     def _labels_of(self, answer: Any) -> list[str] | None:
         """The labels of an answer, if they are known: those of another release, which came in meanwhile, are not."""
@@ -128,56 +128,12 @@ class Retries:
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """The answer to one item.
-
-    Parameters
-    ----------
-    label : str
-        The most probable label; empty if there is an `error`.
-    probabilities : dict of str to float
-        Probability of each label, in the model's order; they sum to 1. Empty if there is an `error`.
-    model : str
-        Family of the model that answered.
-    version : int
-        Its number in the registry.
-    error : str
-        Why the item could not be used: a reason code, a colon, and words. Empty if it could.
-    request_id : str
-        Id of the request that it travelled in: with `item`, the row of the prediction log. Empty if none was sent.
-    item : int
-        Its place in that request, from 0.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    model: str
-    version: int
-    error: str = ""
-    request_id: str = ""
-    item: int = 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the answer as the command line prints it.
-
-        Returns
-        -------
-        dict
-            The keys genre, probabilities, model, version, error, request_id and item.
-        """
-        return {
-            "genre": self.label, "probabilities": self.probabilities,
-            "model": self.model, "version": self.version, "error": self.error,
-            "request_id": self.request_id, "item": self.item,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
 class Batch:
     """Items that travel in one request. The id stays the same over retries, so that an item is logged once."""
 
     items: tuple[bytes, ...]
     request_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    timeline: bool = False  # whether an answer for each segment is wanted
 
 
 def batches(items: Iterable[bytes | str], size: int, most_bytes: int) -> Iterator[Batch]:
@@ -209,19 +165,6 @@ def inputs(library: Any, batch: Batch) -> list[Any]:
     tensor = library.InferInput(AUDIO, [len(batch.items), 1], "BYTES")
     tensor.set_data_from_numpy(np.array(batch.items, dtype=object).reshape(-1, 1))
     return [tensor]
-
-
-def decode(result: Any, labels: Sequence[str], request_id: str = "") -> list[Prediction]:
-    """The predictions of one answer, in the order of the items."""
-    columns = {name: result.as_numpy(name) for name in OUTPUTS}
-    predictions = []
-    for i in range(len(columns[LABEL])):
-        error = columns[ERROR][i, 0].decode()
-        probabilities = {} if error else dict(zip(labels, map(float, columns[PROBABILITIES][i]), strict=True))
-        label, model = columns[LABEL][i, 0].decode(), columns[MODEL][i, 0].decode()
-        version = int(columns[VERSION][i, 0])
-        predictions.append(Prediction(label, probabilities, model, version, error, request_id, i))
-    return predictions
 
 
 def is_transient(error: Exception) -> bool:
