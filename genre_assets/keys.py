@@ -4,6 +4,7 @@ raw         <label>/<anything>                       audio, as it was ingested
 groups.csv                               which files are of one artist or album
 labels.yaml                              the label set, once it is kept
 labels/<time>-<hash>.csv                 labels of served items, given by people
+clients     raw/<day>/<content hash>.<ending>            audio of clients, as it was sent
 features    inventory/genre=<g>/{part.parquet, manifest.json}
 quarantine/genre=<g>/part.parquet
 features/<set>/genre=<g>/{part.parquet, manifest.json}
