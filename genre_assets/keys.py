@@ -127,7 +127,7 @@ def report(window: str, kind: str) -> str:
 
 
 def answers(prefix: str) -> str:
-    """The answers of a batch over a prefix of the raw bucket."""
+    """The answers of a batch over a prefix of the raw bucket, or over `s3://bucket/prefix` of another."""
     return f"{_batch(prefix)}/answers.parquet"
 
 
