@@ -40,15 +40,20 @@ class Facts:
     channels: int = 0
     duration_s: float = 0.0  # of the whole file
     tag: str = ""  # the client's own word for the request
+    pending: str = ""  # name of the file that holds its bytes, if they may be kept (`capture`)
+    not_kept: str = ""  # why there is none although they may
 
     def encode(self) -> bytes:
-        """As JSON."""
-        return json.dumps(asdict(self)).encode()
+        """As JSON, what is said of it: the next step may be of an older release, which knows fewer things."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value != _UNSAID[name]}).encode()
 
     @classmethod
     def decode(cls, text: bytes) -> "Facts":
         """From JSON."""
         return cls(**json.loads(text))
+
+
+_UNSAID = asdict(Facts())
 
 
 @dataclass(frozen=True)

@@ -155,4 +155,14 @@ served_requests = dg.AssetSpec(
     "`genre_assets.inference.request_log.read`.",
 )
 
-ASSETS = [live_ensemble, batch_predictions, served_requests, *drift_assets.ASSETS]
+clients_audio = dg.AssetSpec(
+    "clients_audio",
+    deps=[live_ensemble],
+    kinds={"s3"},
+    owners=OWNERS,
+    description="Audio of clients that is kept in a bucket of its own, if that is asked for (GENRE_CAPTURE): "
+    "`raw/<day>/<content hash>.<ending>`, named by the rows of `served_requests`. The sensor `prune_clients_audio` removes what "
+    "is too old or too much; each time that it does is an observation here.",
+)
+
+ASSETS = [live_ensemble, batch_predictions, served_requests, clients_audio, *drift_assets.ASSETS]

@@ -89,6 +89,7 @@ def test_answers_stored_for_the_places_of_before_are_found(live: LiveStack, monk
     assert len(list(live.store.list(serving, keys.answers_parts("batch-old/")))) == 1, "what is gone is gone there too"
 
 
+@pytest.mark.long
 def test_by_command_over_both_buckets_with_an_interruption(live: LiveStack) -> None:
     clients, raw = live.settings.clients_bucket, live.settings.raw_bucket
     for i in range(3 * batch.PART):

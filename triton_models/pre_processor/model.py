@@ -9,13 +9,24 @@ import triton_python_backend_utils as pb_utils
 
 from genre_assets.audio.extract import Limits
 from genre_assets.inference.answers import check_numpy, refused_id
+from genre_assets.inference.capture import CaptureRules, PendingClips
 from genre_assets.inference.features import FeatureMaker
 from genre_assets.inference.items import ItemLimits, ItemReader
 from genre_assets.inference.seal import Seals
 from genre_assets.inference.store import Places
-from genre_assets.settings import load_settings
+from genre_assets.settings import Settings, load_settings
 from genre_assets.store import s3_client
-from genre_assets.triton.protocol import AUDIO, FACTS, FEATURES, LONGEST_TAG, SEAL_KEY, TAG, failed
+from genre_assets.triton.protocol import (
+    AUDIO,
+    CAPTURE_SPOOL,
+    FACTS,
+    FEATURES,
+    LONGEST_TAG,
+    PROBE,
+    SEAL_KEY,
+    TAG,
+    failed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +59,7 @@ class TritonPythonModel:
             feature_set=given["feature_set"],
             version=given["feature_set_version"],
             segments=int(given["segments"]),
+            clips=_clips(settings),
         )
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -57,7 +69,9 @@ class TritonPythonModel:
         try:
             items = pb_utils.get_input_tensor_by_name(request, AUDIO).as_numpy().reshape(-1)
             refused = refused_id(request.request_id())
-            features, facts = self.maker.make(items if refused is None else [b""] * len(items), _tag(request))
+            probe = request.request_id().startswith(PROBE)
+            items = items if refused is None else [b""] * len(items)
+            features, facts = self.maker.make(items, _tag(request), probe=probe)
             facts = facts if refused is None else [refused] * len(items)
             sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
             encoded = np.array(sealed, dtype=object).reshape(-1, 1)
@@ -65,6 +79,14 @@ class TritonPythonModel:
         except Exception as error:  # one request must not fail those that it was batched with
             log.exception("a request failed")
             return pb_utils.InferenceResponse(error=pb_utils.TritonError(failed(error)))
+
+
+def _clips(settings: Settings) -> PendingClips | None:
+    """Where the bytes of items wait for their answers; None if none are kept."""
+    rules = CaptureRules.from_settings(settings)
+    if rules.mode == "off":
+        return None
+    return PendingClips(settings.home / CAPTURE_SPOOL, rules, round(settings.capture_spool_max_mb * 2**20))
 
 
 def _tag(request: Any) -> str:
