@@ -89,7 +89,7 @@ JOBS = [
     dg.define_asset_job(
         "batch",
         dg.AssetSelection.assets("batch_predictions"),
-        description="Answers of the live ensemble to everything under a prefix of the raw bucket, as one Parquet.",
+        description="Answers of the live ensemble to everything under a prefix of the raw or the clients' bucket.",
     ),
 ]
 

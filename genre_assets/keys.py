@@ -4,6 +4,7 @@ raw         <label>/<anything>                       audio, as it was ingested
 groups.csv                               which files are of one artist or album
 labels.yaml                              the label set, once it is kept
 labels/<time>-<hash>.csv                 labels of served items, given by people
+clients     raw/<day>/<content hash>.<ending>            audio of clients, as it was sent
 features    inventory/genre=<g>/{part.parquet, manifest.json}
 quarantine/genre=<g>/part.parquet
 features/<set>/genre=<g>/{part.parquet, manifest.json}
@@ -34,6 +35,8 @@ PARITY = "releases/parity.json"
 REFERENCES = "reference/"
 COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
 
+CLIENTS_AUDIO = "raw/"  # in the clients' bucket
+_CAPTURED = re.compile(r"raw/(\d{4}-\d\d-\d\d)/([0-9a-f]{64})\.[a-z0-9]+")
 _GENRE = re.compile(r"/genre=([^/]+)/")
 _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 
@@ -46,6 +49,23 @@ def is_audio(key: str) -> bool:
 def label_file(at: datetime, content: bytes) -> str:
     """Where a CSV of labels is kept that somebody gave."""
     return f"{LABEL_FILES}{at:%Y%m%dT%H%M%S}-{hashlib.sha256(content).hexdigest()[:8]}.csv"
+
+
+def clients_audio(day: str, content_hash: str, ending: str) -> str:
+    """Where a clip of a client is kept, in the clients' bucket; `day` is YYYY-MM-DD."""
+    return f"{CLIENTS_AUDIO}{day}/{content_hash}.{ending}"
+
+
+def captured_on(key: str) -> str | None:
+    """The day of a clip that was captured; None for any other key, which is somebody's own."""
+    match = _CAPTURED.fullmatch(key)
+    return match[1] if match else None
+
+
+def captured_as(key: str) -> str | None:
+    """The content hash of a clip that was captured; None for any other key."""
+    match = _CAPTURED.fullmatch(key)
+    return match[2] if match else None
 
 
 def inventory(genre: str) -> str:
@@ -126,7 +146,7 @@ def report(window: str, kind: str) -> str:
 
 
 def answers(prefix: str) -> str:
-    """The answers of a batch over a prefix of the raw bucket."""
+    """The answers of a batch over a prefix of the raw bucket, or over `s3://bucket/prefix` of another."""
     return f"{_batch(prefix)}/answers.parquet"
 
 

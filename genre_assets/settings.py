@@ -41,6 +41,7 @@ class Settings(BaseSettings):
     s3_secret_key: SecretStr = SecretStr("")
     s3_region: str = "us-east-1"
     raw_bucket: str = "genre-raw"
+    clients_bucket: str = "genre-clients"
     features_bucket: str = "genre-features"
     mlflow_bucket: str = "genre-mlflow"
     serving_bucket: str = "genre-serving"
@@ -146,6 +147,15 @@ class Settings(BaseSettings):
     spool_max_mb: Seconds = 256.0
     # Days that the prediction log is kept in the database.
     prediction_retention_days: Days = 90
+    # Clients' audio that is kept in their bucket: none, that of doubtful answers, or all; and which share of those.
+    capture: Literal["off", "doubtful", "all"] = "off"
+    capture_rate: Share = 1.0
+    # An answer with less confidence than this is doubtful.
+    capture_below_confidence: Share = 0.5
+    # How long it is kept, and how much of it: in the bucket, and on disk on the way there.
+    capture_retention_days: Days = 30
+    capture_max_mb: Seconds = 10_240.0
+    capture_spool_max_mb: Seconds = 256.0
     # Releases kept on disk and in the bucket beside the live one.
     releases_kept: Annotated[int, Field(ge=0)] = 5
 
@@ -188,14 +198,18 @@ class Settings(BaseSettings):
             raise ValueError("GENRE_WINDOW_MAX_SECONDS must not be above GENRE_WINDOW_OLDEST_SECONDS")
         if self.bad_windows > self.of_windows:
             raise ValueError("GENRE_BAD_WINDOWS must not be above GENRE_OF_WINDOWS")
+        if self.clients_bucket in {self.raw_bucket, self.features_bucket, self.mlflow_bucket, self.serving_bucket}:
+            raise ValueError(
+                "GENRE_CLIENTS_BUCKET must be a bucket of its own: clients' audio must not become training data unseen"
+            )
         if self.segment_seconds > self.max_seconds:
             raise ValueError("GENRE_SEGMENT_SECONDS must not be above GENRE_MAX_SECONDS")
         return self
 
     @property
     def allowed_buckets(self) -> tuple[str, ...]:
-        """Buckets that a Triton client may name in an `s3://` item: those set, or the raw bucket."""
-        return self.serving_allowed_buckets or (self.raw_bucket,)
+        """Buckets that a Triton client may name in an `s3://` item: those set, or the raw and the clients' bucket."""
+        return self.serving_allowed_buckets or (self.raw_bucket, self.clients_bucket)
 
     @property
     def repository(self) -> Path:

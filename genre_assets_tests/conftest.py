@@ -140,7 +140,7 @@ def _execute(postgres: Postgres, statement: str) -> None:
 
 @pytest.fixture(scope="session")
 def s3_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """Settings whose S3 endpoint is a real local server, with the four buckets made."""
+    """Settings whose S3 endpoint is a real local server, with the five buckets made."""
     home = tmp_path_factory.mktemp("s3")
     port = free_port()
     settings = load_settings(
@@ -152,10 +152,11 @@ def s3_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
 
 @pytest.fixture
 def store(s3_settings: Settings) -> Iterator[ObjectStore]:
-    """An object store whose four buckets are empty at the start of each test."""
+    """An object store whose five buckets are empty at the start of each test."""
     store = ObjectStore(s3_client(s3_settings))
     for bucket in (
         s3_settings.raw_bucket,
+        s3_settings.clients_bucket,
         s3_settings.features_bucket,
         s3_settings.mlflow_bucket,
         s3_settings.serving_bucket,

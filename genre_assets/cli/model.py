@@ -25,12 +25,14 @@ def run(
 
 
 def batch(
-    prefix: Annotated[str, typer.Argument(help="Of keys in the raw bucket; empty: everything in it.")] = "",
+    prefix: Annotated[
+        str, typer.Argument(help="s3://bucket/prefix, or of keys in the raw bucket; empty: all of that.")
+    ] = "",
     log: Annotated[
         bool, typer.Option("--log", help="Count the answers as clients' traffic, which drift is judged by.")
     ] = False,
 ) -> None:
-    """Answer everything under a prefix of the raw bucket into one Parquet; only what is new or changed is asked."""
+    """Launch the job batch: everything under a prefix is answered into one Parquet; only what is new or changed is asked."""
     from genre_assets.orchestrate import launch_and_follow
 
     config = {"ops": {"batch_predictions": {"config": {"prefix": prefix, "log": log}}}}

@@ -2,13 +2,14 @@
 
 import json
 import time
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, say, stack_settings
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, progress_bar, say, stack_settings
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings
 from genre_assets.text import clock, visible
@@ -16,11 +17,16 @@ from genre_assets.text import clock, visible
 if TYPE_CHECKING:
     from genre_assets.triton.client.timeline import Timeline
 
-Paths = Annotated[list[str], typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
+Paths = Annotated[list[str] | None, typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
+Batch = Annotated[
+    str | None,
+    typer.Option(metavar="PREFIX", help="Answer all audio under s3://bucket/prefix into one Parquet; resumable."),
+]
 
 
 def predict(
-    paths: Paths,
+    paths: Paths = None,
+    batch: Batch = None,
     as_json: AsJson = False,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Also what each part of the whole file is: from, to, label, how sure.")
@@ -30,12 +36,15 @@ def predict(
     """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed."""
     from genre_assets.triton.client.sync import GenreClient, collect_items
 
+    if bool(paths) == (batch is not None):
+        raise BadInput("give files, folders or s3://bucket/key addresses, or --batch s3://bucket/prefix, and not both")
+    if batch is not None:
+        _predict_prefix(batch, wait, as_json=as_json)
+        return
     settings = stack_settings("triton_grpc")
     failed = False
-    items = collect_items(paths)
-    _await_server(settings.triton_grpc, wait)
-    if _nothing_is_released(settings):
-        raise BadInput(NOTHING_SERVED)
+    items = collect_items(paths or [])
+    _await_model(settings, wait)
     with GenreClient(settings.triton_grpc) as client:
         for path, prediction in client.predict_each(items, timeline=timeline):
             line = prediction.timeline
@@ -91,6 +100,41 @@ def backfill(
         pages=pages,
         on_window=lambda judged: typer.echo(f"{judged.window.id}: {judged.level}: {judged.reason}"),
     )
+
+
+def _predict_prefix(prefix: str, wait: float, *, as_json: bool) -> None:
+    """Answer all audio under a prefix, and say where the answers lie. Raises `typer.Exit` if any item failed."""
+    from genre_assets.serving.batch import predict_prefix
+    from genre_assets.store import ObjectStore, s3_client
+    from genre_assets.triton.client.sync import GenreClient
+
+    settings = stack_settings("triton_grpc", "s3_endpoint_url")
+    _await_model(settings, wait)
+    store = ObjectStore(s3_client(settings))
+    try:
+        with GenreClient(settings.triton_grpc) as client, progress_bar("answering") as advance:
+            done = predict_prefix(settings, store, client, prefix, on_progress=advance)
+    except (KeyboardInterrupt, TransientFailure):
+        say("the answers so far are kept; the same command goes on from there")
+        raise
+    where = f"s3://{settings.serving_bucket}/{done.key}"
+    if as_json:
+        typer.echo(json.dumps({**asdict(done), "answers": where}))
+    else:
+        counts = ", ".join(f"{label} {n}" for label, n in done.counts.items())
+        typer.echo(
+            visible(f"{done.items} answered, {done.asked} of them now, {done.failed} failed: {counts or 'no label'}")
+        )
+        typer.echo(where)
+    if done.failed:
+        raise typer.Exit(1)
+
+
+def _await_model(settings: Settings, wait: float) -> None:
+    """Wait until the server answers. Raises `BadInput` if it has no model at all."""
+    _await_server(settings.triton_grpc, wait)
+    if _nothing_is_released(settings):
+        raise BadInput(NOTHING_SERVED)
 
 
 def _await_server(address: str, seconds: float) -> None:

@@ -42,10 +42,12 @@ class Facts:
     tag: str = ""  # the client's own word for the request
     heard_from_s: float = 0.0  # where in the file the part begins that the answer is of
     heard_s: float = 0.0  # its seconds; 0 if there is no answer
+    pending: str = ""  # name of the file that holds its bytes, if they may be kept (`capture`)
+    not_kept: str = ""  # why there is none although they may
 
     def encode(self) -> bytes:
-        """As JSON."""
-        return json.dumps(asdict(self)).encode()
+        """As JSON, what is said of it: the next step may be of an older release, which knows fewer things."""
+        return json.dumps({name: value for name, value in asdict(self).items() if value != _UNSAID[name]}).encode()
 
     @property
     def heard(self) -> str:
@@ -59,6 +61,9 @@ class Facts:
     def decode(cls, text: bytes) -> "Facts":
         """From JSON."""
         return cls(**json.loads(text))
+
+
+_UNSAID = asdict(Facts())
 
 
 @dataclass(frozen=True)

@@ -8,10 +8,13 @@ from functools import cache
 from typing import Any
 
 from genre_assets.inference.answers import Answer, Facts, ServedBy
+from genre_assets.inference.capture_upload import CaptureState
 from genre_assets.inference.spool import LogState
 
 BACKLOG, DROPPED = "genre_log_backlog_bytes", "genre_log_dropped_rows"
 SET_ASIDE, SHIPPED = "genre_log_set_aside_rows", "genre_log_last_success_timestamp_seconds"
+CAPTURE_BACKLOG, CAPTURE_DROPPED = "genre_capture_backlog_bytes", "genre_capture_dropped_clips"
+CAPTURE_STORED = "genre_capture_stored_clips"
 CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SECONDS_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -34,13 +37,16 @@ class Metrics:
         self._unsealed = family(
             "genre_unsealed_requests_total", "Requests to an inner model that were refused", counter
         )
-        self._log = {
+        background = {
             name: family(name, description, kind)
             for name, description, kind in (
                 (BACKLOG, "Bytes of the prediction log not in the database yet", gauge),
                 (DROPPED, "Rows of the prediction log given up: the spool was full, or could not be written", counter),
                 (SET_ASIDE, "Rows of the prediction log that the database cannot hold", counter),
                 (SHIPPED, "When the prediction log last had everything in the database, in seconds since 1970", gauge),
+                (CAPTURE_BACKLOG, "Bytes of clients' audio not in their bucket yet", gauge),
+                (CAPTURE_DROPPED, "Clips of clients that were to be kept and could not be", counter),
+                (CAPTURE_STORED, "Clips of clients that were stored in their bucket", counter),
             )
         }
         self._prediction = cache(lambda label, route: self._predictions.Metric(labels={"genre": label, "route": route}))
@@ -50,8 +56,10 @@ class Metrics:
         self._extract_time = _histogram(self._extract, {}, SECONDS_BUCKETS)
         self._probe = self._probes.Metric(labels={})
         self._refused = self._unsealed.Metric(labels={})
-        self._log_metric = {name: each.Metric(labels={}) for name, each in self._log.items()}
+        self._families = background  # Triton forgets a family that nobody holds
+        self._background = {name: each.Metric(labels={}) for name, each in background.items()}
         self._told = LogState(0, 0, 0, 0.0)
+        self._captured = CaptureState(0, 0, 0)
 
     def count(self, answer: Answer, facts: Facts, served: ServedBy) -> None:
         """Count one item."""
@@ -73,11 +81,18 @@ class Metrics:
 
     def log_state(self, state: LogState) -> None:
         """State of the prediction log; may be told from any thread."""
-        self._log_metric[BACKLOG].set(state.backlog)
-        self._log_metric[DROPPED].increment(state.dropped - self._told.dropped)
-        self._log_metric[SET_ASIDE].increment(state.set_aside - self._told.set_aside)
-        self._log_metric[SHIPPED].set(state.shipped_at)
+        self._background[BACKLOG].set(state.backlog)
+        self._background[DROPPED].increment(state.dropped - self._told.dropped)
+        self._background[SET_ASIDE].increment(state.set_aside - self._told.set_aside)
+        self._background[SHIPPED].set(state.shipped_at)
         self._told = state
+
+    def capture_state(self, state: CaptureState) -> None:
+        """State of the clients' audio that is kept; may be told from any thread."""
+        self._background[CAPTURE_BACKLOG].set(state.backlog)
+        self._background[CAPTURE_DROPPED].increment(state.dropped - self._captured.dropped)
+        self._background[CAPTURE_STORED].increment(state.stored - self._captured.stored)
+        self._captured = state
 
 
 def _histogram(family: Any, labels: dict[str, str], buckets: Iterable[float]) -> Any:

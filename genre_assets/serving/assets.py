@@ -99,9 +99,13 @@ def live_ensemble(
 
 
 class BatchConfig(dg.Config):
-    """Which objects of the raw bucket to answer."""
+    """Which objects to answer."""
 
-    prefix: str = Field(default="", description="Of their keys; empty: all.")
+    prefix: str = Field(
+        default="",
+        description="s3://bucket/prefix of a bucket that the ensemble may read (genre-raw, genre-clients), or of keys in "
+        "the raw bucket; empty: all of that.",
+    )
     log: bool = Field(
         default=False,
         description="Also write the answers to the prediction log, where they are evidence of drift as clients' are.",
@@ -115,7 +119,7 @@ def batch_predictions(
     settings: dg.ResourceParam[Settings],
     store: dg.ResourceParam[ObjectStore],
 ) -> dg.MaterializeResult[None]:
-    """Answers of the live ensemble to everything under a prefix of the raw bucket, as one Parquet.
+    """Answers of the live ensemble to everything under a prefix of the raw or the clients' bucket, as one Parquet.
 
     Resumable: only objects without an answer, or changed since, are asked.
     """
@@ -132,6 +136,7 @@ def batch_predictions(
         metadata={
             "items": done.items,
             "failed": done.failed,
+            "asked in this run": done.asked,
             "parts": done.parts,
             "parts that were there": done.parts_reused,
             "by genre": dict(done.counts),
@@ -150,4 +155,14 @@ served_requests = dg.AssetSpec(
     "`genre_assets.inference.request_log.read`.",
 )
 
-ASSETS = [live_ensemble, batch_predictions, served_requests, *drift_assets.ASSETS]
+clients_audio = dg.AssetSpec(
+    "clients_audio",
+    deps=[live_ensemble],
+    kinds={"s3"},
+    owners=OWNERS,
+    description="Audio of clients that is kept in a bucket of its own, if that is asked for (GENRE_CAPTURE): "
+    "`raw/<day>/<content hash>.<ending>`, named by the rows of `served_requests`. The sensor `prune_clients_audio` removes what "
+    "is too old or too much; each time that it does is an observation here.",
+)
+
+ASSETS = [live_ensemble, batch_predictions, served_requests, clients_audio, *drift_assets.ASSETS]

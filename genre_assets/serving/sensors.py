@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.packaging.model_repository import ModelRepository
+from genre_assets.serving import clients_audio
 from genre_assets.serving.alerts import listing, log_gauges, sources
 from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.alerts.sources import CheckEvaluation
@@ -198,6 +200,24 @@ def alert_on_s3(
     return dg.SkipReason(f"s3://{settings.raw_bucket}: {problem or 'can be listed'}")
 
 
+@dg.sensor(default_status=RUNNING)
+def prune_clients_audio(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
+    """Captured clips that are too old, or too many, are removed, whether clips are captured now or not."""
+    now = datetime.now(UTC)
+    if abs(now.timestamp() - float(context.cursor or 0)) < clients_audio.EVERY_SECONDS:
+        return dg.SkipReason("looked at a moment ago")
+    store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+    try:
+        pruned = clients_audio.prune(store, settings, now)
+    except (TransientFailure, FileNotFoundError) as error:  # else the tick fails, and an alert says so
+        return dg.SkipReason(f"not looked at: {error}")
+    if not pruned.unfinished:
+        context.update_cursor(str(now.timestamp()))
+    if pruned.removed:
+        context.instance.report_runless_asset_event(dg.AssetObservation("clients_audio", metadata=asdict(pruned)))
+    return dg.SkipReason(str(pruned))
+
+
 def _failing_ticks(instance: dg.DagsterInstance) -> dict[str, int]:
     """Each sensor that has run, with the number of its newest ticks (up to three) that failed in a row."""
     failing = {}
@@ -259,4 +279,5 @@ SENSORS: Sequence[dg.SensorDefinition] = [
     resolve_on_succeeded_run,
     alert_on_platform,
     alert_on_s3,
+    prune_clients_audio,
 ]

@@ -33,6 +33,7 @@ PARTS: Final = "PARTS"  # BYTES [n, 1]: `timeline.Parts` of an item; empty unles
 SCORES: Final = "SCORES"  # FP32 [n, genres]: NaN for an item without a usable segment
 SERVED_BY: Final = "SERVED_BY"  # BYTES [n, 1]: JSON of `answers.ServedBy`, sealed
 SEAL_KEY: Final = "triton/facts.key"  # below the state folder: known to the models alone
+CAPTURE_SPOOL: Final = "triton/capture"  # below the state folder: clients' audio on its way to their bucket
 
 Route = str  # "champion" | "fallback"
 ROUTES: Final = ("champion", "fallback")

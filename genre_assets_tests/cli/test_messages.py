@@ -97,6 +97,8 @@ BAD_INPUT: list[tuple[list[str], str]] = [
     (["ingest", "[/x]"], "error: there is no folder [/x]"),
     (["predict", "\x1b[31mred"], "error: \\x1b[31mred is not there"),
     (["predict", "caf\udce9.wav"], "error: caf\\udce9.wav is not there"),
+    (["predict"], "give files, folders or s3://bucket/key addresses, or --batch s3://bucket/prefix, and not both"),
+    (["predict", "music", "--batch", "s3://genre-raw/"], "and not both"),
     (["extract", "music", "-o", "music"], "music: Is a directory"),
     (["extract", "music", "-o", "no/such/folder.csv"], "no/such"),
 ]

@@ -12,6 +12,7 @@ from genre_assets.errors import PermanentFailure
 from genre_assets.genres import GENRES
 from genre_assets.inference import answers
 from genre_assets.inference.answers import Answer, Facts, Predictor, ServedBy, answer, log_row
+from genre_assets.inference.capture_upload import CaptureState
 from genre_assets.inference.features import FeatureMaker
 from genre_assets.inference.items import ItemLimits, ItemReader
 from genre_assets.inference.metrics import Metrics
@@ -188,6 +189,8 @@ def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
     metrics.log_state(LogState(500, 1, 1, 1.0))
     metrics.log_state(LogState(123, 4, 2, 9.0))
     metrics.count_probe(3)
+    metrics.capture_state(CaptureState(800, 1, 2))
+    metrics.capture_state(CaptureState(700, 4, 2))
     found = FakeUtils.MetricFamily.all
     assert [(m.labels, m.value) for m in found["genre_predictions_total"]] == [
         ({"genre": "rock", "route": "champion"}, 2),
@@ -200,6 +203,9 @@ def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
     assert found["genre_log_dropped_rows"][0].value == 4
     assert found["genre_log_set_aside_rows"][0].value == 2
     assert found["genre_log_last_success_timestamp_seconds"][0].value == 9.0
+    assert found["genre_capture_backlog_bytes"][0].value == 700
+    assert found["genre_capture_stored_clips"][0].value == 4
+    assert found["genre_capture_dropped_clips"][0].value == 2
     assert found["genre_probe_items_total"][0].value == 3
 
 

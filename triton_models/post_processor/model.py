@@ -3,6 +3,7 @@
 import json
 import logging
 import uuid
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,15 @@ import triton_python_backend_utils as pb_utils
 
 from genre_assets.database import Database
 from genre_assets.inference.answers import Facts, ServedBy, answer, check_numpy, log_row
+from genre_assets.inference.capture import CaptureRules
+from genre_assets.inference.capture_upload import ClientsAudio
 from genre_assets.inference.metrics import Metrics
 from genre_assets.inference.seal import Seals, Unsealed
 from genre_assets.inference.spool import PredictionLog
 from genre_assets.settings import load_settings
+from genre_assets.store import s3_client
 from genre_assets.triton.protocol import (
+    CAPTURE_SPOOL,
     ERROR,
     FACTS,
     FEATURES,
@@ -51,7 +56,16 @@ class TritonPythonModel:
             tell=self.metrics.log_state,
         )
 
+        self.clips = ClientsAudio(
+            settings.home / CAPTURE_SPOOL,
+            CaptureRules.from_settings(settings),
+            settings.clients_bucket,
+            lambda: s3_client(settings, connect_seconds=2, read_seconds=20, attempts=1),
+            tell=self.metrics.capture_state,
+        )
+
     def finalize(self) -> None:
+        self.clips.close()
         self.log.close()
 
     def execute(self, requests: list[Any]) -> list[Any]:
@@ -79,6 +93,8 @@ class TritonPythonModel:
             self.metrics.count_probe(len(answers))
         else:
             named = request_id or str(uuid.uuid4())  # without a name of its own no label could find these rows again
+            kept = [self.clips.decide(f, given) for f, given in zip(facts, answers, strict=True)]
+            facts = [replace(f, address=address) if address else f for f, address in zip(facts, kept, strict=True)]
             self.log.append(
                 [
                     log_row(named, i, facts[i], features[i], served[i], given, self.feature_set)

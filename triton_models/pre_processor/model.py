@@ -10,20 +10,23 @@ import triton_python_backend_utils as pb_utils
 
 from genre_assets.audio.extract import Limits
 from genre_assets.inference.answers import check_numpy, refused_id
+from genre_assets.inference.capture import CaptureRules, PendingClips
 from genre_assets.inference.features import FeatureMaker
 from genre_assets.inference.items import ItemLimits, ItemReader
 from genre_assets.inference.parts import Cancelled, PartsMaker
 from genre_assets.inference.seal import Seals
 from genre_assets.inference.store import Places
 from genre_assets.inference.timeline import Parts
-from genre_assets.settings import load_settings
+from genre_assets.settings import Settings, load_settings
 from genre_assets.store import s3_client
 from genre_assets.triton.protocol import (
     AUDIO,
+    CAPTURE_SPOOL,
     FACTS,
     FEATURES,
     LONGEST_TAG,
     PARTS,
+    PROBE,
     SEAL_KEY,
     TAG,
     WITH_TIMELINE,
@@ -61,6 +64,7 @@ class TritonPythonModel:
             feature_set=given["feature_set"],
             version=given["feature_set_version"],
             segments=int(given["segments"]),
+            clips=_clips(settings),
         )
 
         self.parts = PartsMaker(
@@ -96,7 +100,9 @@ class TritonPythonModel:
         refused = refused_id(request.request_id())
         if refused is not None:
             items, make_parts = [b""] * len(items), None
-        features, facts, parts = self.maker.make_with_parts(items, _tag(request), make_parts)
+        features, facts, parts = self.maker.make_with_parts(
+            items, _tag(request), make_parts, probe=request.request_id().startswith(PROBE)
+        )
         facts = facts if refused is None else [refused] * len(items)
         sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
         return pb_utils.InferenceResponse(
@@ -111,6 +117,14 @@ class TritonPythonModel:
 def _asks_for_timeline(request: Any) -> bool:
     said = json.loads(request.parameters() or "{}").get(WITH_TIMELINE, False)
     return said in (True, "true")
+
+
+def _clips(settings: Settings) -> PendingClips | None:
+    """Where the bytes of items wait for their answers; None if none are kept."""
+    rules = CaptureRules.from_settings(settings)
+    if rules.mode == "off":
+        return None
+    return PendingClips(settings.home / CAPTURE_SPOOL, rules, round(settings.capture_spool_max_mb * 2**20))
 
 
 def _tag(request: Any) -> str:

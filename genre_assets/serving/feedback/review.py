@@ -8,7 +8,7 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import numpy as np
 from genre_assets import keys
 from genre_assets import labels as label_set
 from genre_assets.database import Database
-from genre_assets.errors import BadInput
+from genre_assets.errors import BadInput, GenreError
 from genre_assets.labels import LabelSet
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.evaluate import References, sound_items
@@ -37,7 +37,8 @@ LONGEST_REQUEST_ID = 200
 class Candidate:
     """A clip to label. `genre` is empty: the person fills it in.
 
-    `address` is where the clip lies, if it was sent by its address; `listen` opens it in a browser, for a week.
+    `address` is where the clip was when it was sent by its address, or is kept if clients' audio is; `listen` opens it in
+    a browser, for a week, and is empty unless it is seen to be there.
     """
 
     request_id: str
@@ -88,24 +89,29 @@ def candidates(
                     row["request_id"], int(row["item"]), row["fingerprint"], row["label"],
                     round(float(row["confidence"]), 4), round(float(far), 3), "", judged.window.id,
                     format=row["format"] or "", duration_s=_seconds(row["duration_s"]), tag=row["tag"] or "",
-                    address=row["address"] or "", listen=_link(store, row["address"]),
+                    address=row["address"] or "",
                 ),
             )  # fmt: skip
     unsure = sorted(found.values(), key=lambda c: c.confidence)[: limit - limit // 2]
     known = {c.fingerprint for c in unsure}
     strangest = [c for c in sorted(found.values(), key=lambda c: -c.strangeness) if c.fingerprint not in known]
-    return [
-        *(Candidate(**{**asdict(c), "reason": "low confidence"}) for c in unsure),
-        *(Candidate(**{**asdict(c), "reason": "far from the training data"}) for c in strangest[: limit // 2]),
+    listed = [
+        *(replace(c, reason="low confidence") for c in unsure),
+        *(replace(c, reason="far from the training data") for c in strangest[: limit // 2]),
     ]
+    return [replace(c, listen=_link(store, c.address)) for c in listed]
 
 
 def _seconds(value: float | None) -> float | None:
     return None if value is None or math.isnan(value) else round(float(value), 1)
 
 
-def _link(store: ObjectStore, address: str | None) -> str:
-    return store.browser_link(*parse_uri(address)) if address else ""
+def _link(store: ObjectStore, address: str) -> str:
+    """A link to the object, if it is there and may be looked at."""
+    try:
+        return store.browser_link(*parse_uri(address)) if address and store.exists(*parse_uri(address)) else ""
+    except GenreError:
+        return ""
 
 
 def write_list(path: Path, listed: Sequence[Candidate]) -> None:

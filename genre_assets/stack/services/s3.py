@@ -74,7 +74,7 @@ class S3(Service):
         s = self.settings
         try:
             store = ObjectStore(s3_client(s))
-            store.ensure_buckets(s.raw_bucket, s.features_bucket, s.mlflow_bucket, s.serving_bucket)
+            store.ensure_buckets(s.raw_bucket, s.clients_bucket, s.features_bucket, s.mlflow_bucket, s.serving_bucket)
         except GenreError as error:
             raise PermanentFailure(f"the buckets cannot be created: {error}") from error
 

@@ -121,6 +121,8 @@ def test_the_review_list_holds_the_least_sure_and_the_strangest_once_each(
         "tag": "kiosk",
     }
     rows[5] = Row(**{**rows[5].__dict__, "confidence": 0.11, **heard})
+    gone = f"s3://{settings.clients_bucket}/raw/2026-11-01/{'0' * 64}.wav"
+    rows[7] = Row(**{**rows[7].__dict__, "confidence": 0.12, "address": gone})
     store.put_bytes(settings.raw_bucket, "jazz/a b.wav", b"sound")
     serve(platform, rows)
     found = review.candidates(database, store, settings, limit=4)
@@ -129,6 +131,7 @@ def test_the_review_list_holds_the_least_sure_and_the_strangest_once_each(
     assert (found[2].fingerprint, found[2].reason) == (rows[3].fingerprint, "far from the training data")
     assert (found[0].address, found[0].duration_s, found[0].tag) == (heard["address"], 31.2, "kiosk")
     assert urlopen(found[0].listen).read() == b"sound"
+    assert (found[1].address, found[1].listen) == (gone, ""), "where it was is known, and that it is there is not"
     assert (found[2].address, found[2].listen, found[2].duration_s) == ("", "", None)
     path = tmp_path / "list.csv"
     review.write_list(path, found)
