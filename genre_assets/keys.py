@@ -1,6 +1,7 @@
 """Where every object is kept: the layout of the buckets. Nobody else writes the text of a key.
 
 raw         <label>/<anything>                       audio, as it was ingested
+<label>/clients/<SHA-256>.<suffix>       a client's clip that people labelled, as it was answered
 groups.csv                               which files are of one artist or album
 labels.yaml                              the label set, once it is kept
 labels/<time>-<hash>.csv                 labels of served items, given by people
@@ -34,6 +35,7 @@ PARITY = "releases/parity.json"
 REFERENCES = "reference/"
 COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
 
+CLIENTS = "clients"
 _GENRE = re.compile(r"/genre=([^/]+)/")
 _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 
@@ -46,6 +48,16 @@ def is_audio(key: str) -> bool:
 def label_file(at: datetime, content: bytes) -> str:
     """Where a CSV of labels is kept that somebody gave."""
     return f"{LABEL_FILES}{at:%Y%m%dT%H%M%S}-{hashlib.sha256(content).hexdigest()[:8]}.csv"
+
+
+def client_clip(label: str, fingerprint: str, suffix: str) -> str:
+    """Where a client's clip is kept that people labelled. `suffix` is that of its file, with the dot, or empty."""
+    return f"{label}/{CLIENTS}/{fingerprint}{suffix}"
+
+
+def is_client_clip(key: str) -> bool:
+    """Whether an object of the raw bucket is such a clip."""
+    return key.split("/")[1:-1] == [CLIENTS]
 
 
 def inventory(genre: str) -> str:
