@@ -224,7 +224,7 @@ def _carry_out(
         if row["ours"] and row["key"]:
             store.delete(bucket, str(row["key"]))
             reached(Step.LABELS_REMOVE)
-            removed += 1
+            removed += row["done_at"] is not None
         database.execute(_FORGET, id_)
         reached(Step.LABELS_FORGET)
     return Brought(copied, removed, len(work.there), unused, conflicts)

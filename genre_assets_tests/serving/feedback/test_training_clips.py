@@ -17,11 +17,12 @@ from genre_assets.database import Database
 from genre_assets.inference.request_log import Row
 from genre_assets.serving import sensors
 from genre_assets.serving.feedback import training_clips
+from genre_assets.serving.promotion import retraining_requests
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.labelled import TEN
-from genre_assets_tests.serving.drift.data import log_rows
-from genre_assets_tests.serving.drift_platform import instance, observed, platform, run_drift, settings, tick
+from genre_assets_tests.serving.drift.data import log_rows, reference_frame
+from genre_assets_tests.serving.drift_platform import checks, instance, observed, platform, run_drift, settings, tick
 
 __all__ = ["instance", "platform", "settings"]  # fixtures
 BUCKET = "clients-of-a-test"
@@ -232,3 +233,33 @@ def refused(*_: object) -> None:
     from genre_assets.errors import TransientFailure
 
     raise TransientFailure("S3 is away")
+
+
+def test_the_retraining_request_says_how_many_labelled_clips_have_come(
+    raw: Raw, capfd: pytest.CaptureFixture[str]
+) -> None:
+    raw.database.execute("INSERT INTO retraining_requests (version, reason) VALUES (1, 'the fallback drifts too')")
+    waits = retraining_requests.open_request(raw.database)
+    assert waits is not None
+    assert waits.said(10).endswith("no labelled clip has come yet, 10 new clips start a retraining")
+    raw.label("a", ("q0", "rock"), ("q1", "rock"))
+    raw.drift(served(raw, b"one", b"two"))
+    said = "the fallback drifts too; 2 labelled clips of clients have come since, 10 new clips start a retraining"
+    assert f"training again is asked for: {said}" in capfd.readouterr().err
+
+
+def test_a_clip_that_was_labelled_and_learned_is_no_evidence_of_drift(raw: Raw, instance: dg.DagsterInstance) -> None:
+    """Its content hash goes with the copy, through the inventory, to the model's reference."""
+    rows = served(raw, *(b"clip %d" % number for number in range(20)))
+    raw.label("a", *((f"q{number}", "rock") for number in range(20)))
+    raw.drift(rows)
+    inventory.update(raw.store, raw.settings, ["rock"], map_tasks=here)
+    learned = inventory.read(raw.store, raw.settings, "rock")["fingerprint"].tolist()
+    frame = reference_frame().assign(fingerprint="another")
+    frame.loc[: len(learned) - 1, "fingerprint"] = learned
+    raw.store.write_parquet(raw.settings.serving_bucket, "reference/version=1/part.parquet", frame)
+    again = log_rows(32, seed=9, shift=0.8, names=[*(str(row.fingerprint) for row in rows), *map(str, range(12))])
+    raw.database.execute("DELETE FROM served_requests")
+    run_drift(raw.platform, again, instance)
+    assert checks(instance)["data_quality"].metadata["trained"].value == 20
+    assert checks(instance)["feature_drift"].passed
