@@ -135,7 +135,7 @@ def news(store: ObjectStore, settings: Settings) -> News:
     enough = [name for name in names if recordings.get(name, 0) >= settings.min_clips_per_genre]
     new = [name for name in enough if name not in set(known["genre"])]
     unknown = rows[~rows["recording"].isin(set(known["recording"]))]
-    of_clients = unknown[[keys.is_client_clip(key) for key in unknown["key"]]]["recording"].nunique()
+    of_clients = unknown[unknown["key"].map(keys.is_client_clip).astype(bool)]["recording"].nunique()
     return News(unknown["recording"].nunique(), new, removed, int(of_clients))
 
 

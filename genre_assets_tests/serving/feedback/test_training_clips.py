@@ -16,7 +16,7 @@ from genre_assets.audio.tables import inventory
 from genre_assets.database import Database
 from genre_assets.inference.request_log import Row
 from genre_assets.serving import sensors
-from genre_assets.serving.feedback import training_clips
+from genre_assets.serving.feedback import training_clips, training_plan
 from genre_assets.serving.promotion import retraining_requests
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -183,10 +183,10 @@ def test_what_cannot_be_copied_is_told_with_its_reason_and_tried_again(
     assert said["clips_to_training_data"] == 1
     assert why["q1"] == f"{rows[1].address} is gone"
     assert why["q2"] == f"{rows[2].address} holds another file now than was answered"
-    assert why["q3"] == training_clips.NO_AUDIO
+    assert why["q3"] == training_plan.NO_AUDIO
     assert "2.0 MB; 1 MB are the most" in why["q4"]
-    assert why["q5"] == training_clips.NO_ANSWER
-    assert f"1 labels bring no training data: {training_clips.NO_AUDIO}" in capfd.readouterr().err
+    assert why["q5"] == training_plan.NO_ANSWER
+    assert f"1 labels bring no training data: {training_plan.NO_AUDIO}" in capfd.readouterr().err
     raw.store.put_bytes(BUCKET, addresses[1], b"gone")
     again = raw.drift([replace(log_rows(1, seed=6)[0], request_id="q5", fingerprint=None)])
     assert (again["clips_to_training_data"], again["labels_without_training_data"]) == (1, 4)
