@@ -1,6 +1,7 @@
 """Where every object is kept: the layout of the buckets. Nobody else writes the text of a key.
 
 raw         <label>/<anything>                       audio, as it was ingested
+<label>/clients/<SHA-256>.<suffix>       a client's clip that people labelled, as it was answered
 groups.csv                               which files are of one artist or album
 labels.yaml                              the label set, once it is kept
 labels/<time>-<hash>.csv                 labels of served items, given by people
@@ -37,6 +38,7 @@ COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
 
 CLIENTS_AUDIO = "raw/"  # in the clients' bucket
 _CAPTURED = re.compile(r"raw/(\d{4}-\d\d-\d\d)/([0-9a-f]{64})\.[a-z0-9]+")
+CLIENTS = "clients"
 _GENRE = re.compile(r"/genre=([^/]+)/")
 _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 
@@ -66,6 +68,16 @@ def captured_as(key: str) -> str | None:
     """The content hash of a clip that was captured; None for any other key."""
     match = _CAPTURED.fullmatch(key)
     return match[2] if match else None
+
+
+def client_clip(label: str, fingerprint: str, suffix: str) -> str:
+    """Where a client's clip is kept that people labelled. `suffix` is that of its file, with the dot, or empty."""
+    return f"{label}/{CLIENTS}/{fingerprint}{suffix}"
+
+
+def is_client_clip(key: str) -> bool:
+    """Whether an object of the raw bucket is such a clip."""
+    return key.split("/")[1:-1] == [CLIENTS]
 
 
 def inventory(genre: str) -> str:

@@ -47,6 +47,12 @@ class Step(StrEnum):
     SHIP_INSERT = "ship: its rows are in the table"
     SHIP_ASIDE = "ship: its refused rows are set aside"
     SHIP_DELETE = "ship: the segment is deleted"
+    LABELS_INTENT = "labels: what will be copied and removed is written down"
+    LABELS_GROUPS = "labels: the groups of the clips are written"
+    LABELS_COPY = "labels: a labelled clip is copied to its label"
+    LABELS_DONE = "labels: the copy is recorded"
+    LABELS_REMOVE = "labels: the copy under a former label is removed"
+    LABELS_FORGET = "labels: its record is removed"
 
     @property
     def action(self) -> str:

@@ -1,12 +1,13 @@
 """The object store: S3 through boto3, Parquet and JSON that any tool reads.
 
 Plain Python: notebooks, the command line and the Triton models use it as well as assets do. It keeps to what every
-S3 implementation offers (no tags, no ACLs, no user metadata, no conditional writes).
+S3 implementation offers (no tags, no ACLs, no conditional writes). User metadata is written for people who look at the
+bucket, and never read back: some servers forget it.
 """
 
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -120,6 +121,11 @@ class ObjectStore:
             return False
         return True
 
+    def find(self, bucket: str, key: str) -> ObjectInfo | None:
+        """The object as a listing shows it, or None if there is none."""
+        first = next(iter(self.list(bucket, key)), None)  # of all keys that begin with it, it is the first
+        return first if first is not None and first.key == key else None
+
     def get_bytes(self, bucket: str, key: str) -> bytes:
         """The whole object."""
         with translated(f"s3://{bucket}/{key}"):
@@ -134,10 +140,17 @@ class ObjectStore:
         named, seconds = {"Bucket": bucket, "Key": key}, int(LINK_LASTS.total_seconds())
         return str(self._links.generate_presigned_url("get_object", Params=named, ExpiresIn=seconds))
 
-    def put_bytes(self, bucket: str, key: str, data: bytes, content_type: str = "application/octet-stream") -> None:
-        """Write the whole object (replacing it)."""
+    def put_bytes(
+        self,
+        bucket: str,
+        key: str,
+        data: bytes,
+        content_type: str = "application/octet-stream",
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        """Write the whole object (replacing it). `metadata` is of printable ASCII."""
         with translated(f"s3://{bucket}/{key}"):
-            self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type)
+            self.client.put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, Metadata=metadata or {})
 
     def delete(self, bucket: str, key: str) -> None:
         """Remove the object; a missing one is fine."""

@@ -26,6 +26,8 @@ class Situation:
     new_labels: Sequence[str] = ()
     """Labels of the set that have enough recordings and are not in the training set."""
     removed_labels: Sequence[str] = ()
+    of_clients: int = 0
+    """How many of the new clips are clients', which people labelled."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,10 @@ def decide(situation: Situation, rules: Rules) -> Decision:
         return Decision(False, "nothing has been built yet: the build job makes the first models")
     reason = _trigger(situation, rules, situation.trained_at)
     if reason is None:
-        return Decision(False, f"{situation.new_clips} new clips of {rules.min_new_clips} that are worth a retraining")
+        of_clients = _of_clients(situation)
+        return Decision(
+            False, f"{situation.new_clips} new clips{of_clients} of {rules.min_new_clips} that are worth a retraining"
+        )
     if situation.running:
         return Decision(False, f"{reason}, but a training is running or queued")
     since = None if situation.last_request is None else situation.now - situation.last_request
@@ -76,8 +81,12 @@ def _trigger(situation: Situation, rules: Rules, trained_at: float) -> str | Non
     if moved:
         return f"the label set changed: {', '.join(moved)}"
     if situation.new_clips >= rules.min_new_clips:
-        return f"{situation.new_clips} labelled clips are new since the last training set"
+        return f"{situation.new_clips} labelled clips{_of_clients(situation)} are new since the last training set"
     age = (situation.now - trained_at) / HOUR
     if rules.every_hours and age >= rules.every_hours:
         return f"on schedule: the training set is {age:.1f} h old"
     return None
+
+
+def _of_clients(situation: Situation) -> str:
+    return f" ({situation.of_clients} of them of clients)" if situation.of_clients else ""

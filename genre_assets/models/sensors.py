@@ -73,6 +73,7 @@ def _situation(
         last_request=cursor.get("requested"),
         new_labels=cursor["news"]["labels"],
         removed_labels=cursor["news"]["removed"],
+        of_clients=cursor["news"].get("of_clients", 0),  # a cursor of the version before has none
     )
     return situation, cursor
 

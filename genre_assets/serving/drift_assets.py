@@ -16,13 +16,16 @@ from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import Rules
-from genre_assets.serving.feedback import labels
+from genre_assets.serving.feedback import labels, training_clips
+from genre_assets.serving.feedback.labels import Taken
+from genre_assets.serving.feedback.training_clips import Brought
 from genre_assets.serving.promotion import retraining_requests, route_state
 from genre_assets.serving.promotion.state import Rules as PromotionRules
 from genre_assets.settings import Settings
 from genre_assets.store import LINK_LASTS, ObjectStore
 
 OWNERS = ["team:ml-platform"]
+SHOWN = 50  # rows of a table about labels
 
 
 SPEC = dg.AssetSpec(
@@ -58,9 +61,11 @@ def drift_reports(
         pass
     fallback = ModelRepository(settings.repository).has_fallback
     standing, decision = route_state.advance(database, rules, fallback=fallback)
-    retraining = retraining_requests.update(database, decision, rules)
+    retraining_requests.update(database, decision, rules)
     taken = labels.take_new(database, store, settings)
     labels.update_windows(database)
+    brought = training_clips.bring(database, store, settings)
+    retraining = retraining_requests.open_request(database)  # with the clips that were brought just now
     with window_reports.reporting(database) as windows:
         for window in windows:
             pages.write_json(store, settings, window)
@@ -70,17 +75,49 @@ def drift_reports(
             say(f"window {window.window.id}: {window.level}: {window.reason}")
     for key, problem in taken.problems.items():
         context.log.warning(f"{key} is left out: {problem}")
+    for reason, count in brought.reasons.items():
+        context.log.warning(f"{count} labels bring no training data: {reason}")
+    if brought.stopped:
+        context.log.warning(f"labelled clips are copied by the next run: {brought.stopped}")
     if windows:
         context.instance.add_run_tags(context.run.run_id, _tags(windows[-1]))
     why = decision.reason if decision else "nothing is released yet"
     context.log.info(f"{len(windows)} windows; the wanted route is {standing.wanted}: {why}")
     if retraining:
-        context.log.warning(f"training again is asked for: {retraining.reason}")
-    if taken.labels or taken.left_out:
-        files = [dg.TableRecord({"file": key, "why": why}) for key, why in sorted(taken.left_out.items())[:50]]
-        left_out = {"warning: label files left out": dg.MetadataValue.table(files)} if files else {}
-        yield dg.AssetObservation(drift_checks.ASSET, "labels", {"new_labels": taken.labels, **left_out})
+        context.log.warning(f"training again is asked for: {retraining.said(settings.retrain_min_new_clips)}")
+    if facts := _labels_facts(taken, brought):
+        yield dg.AssetObservation(drift_checks.ASSET, "labels", facts)
     yield from drift_checks.results(context.selected_asset_check_keys, database)
+
+
+def _labels_facts(taken: Taken, brought: Brought) -> dict[str, Any]:
+    """What people want to know of the labels that came, and of those that bring nothing; empty when there is nothing to say."""
+    files = [dg.TableRecord({"file": key, "why": why}) for key, why in sorted(taken.left_out.items())[:SHOWN]]
+    unused = [
+        dg.TableRecord({"request_id": one.request_id, "item": one.item, "label": one.label, "why": one.reason})
+        for one in brought.unused[:SHOWN]
+    ]
+    conflicts = [
+        dg.TableRecord({"request_id": clip.request_id, "item": clip.item, "labels": clip.said})
+        for clip in brought.conflicts[:SHOWN]
+    ]
+    tables = {
+        "warning: label files left out": files,
+        "warning: labels without training data": unused,
+        "warning: people disagree": conflicts,
+    }
+    done = {
+        "clips_to_training_data": brought.copied,
+        "copies_removed": brought.removed,
+        "clips_there_already": brought.there,
+    }
+    counts = {"labels_without_training_data": len(brought.unused), "people_disagree": len(brought.conflicts)}
+    if not (taken.labels or any(tables.values()) or any(done.values()) or brought.stopped):
+        return {}
+    shown: dict[str, Any] = {name: dg.MetadataValue.table(rows) for name, rows in tables.items() if rows}
+    if brought.stopped:
+        shown["warning: copying stopped, the next run goes on"] = brought.stopped
+    return {"new_labels": taken.labels, **done, **counts, **shown}
 
 
 def _report(

@@ -24,6 +24,7 @@ from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.alerts.sources import CheckEvaluation
 from genre_assets.serving.drift import window_reports, window_store
 from genre_assets.serving.drift.windows import Rules
+from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.serving.promotion import retraining_requests, route_state
 from genre_assets.serving.promotion.run_requests import Attempt, next_run
 from genre_assets.serving.promotion.state import Rules as PromotionRules
@@ -48,6 +49,25 @@ def new_drift_window(
     if window is None:
         return dg.SkipReason("no window is complete")
     return _request(context, f"drift-{window}")
+
+
+@dg.sensor(job_name="drift", default_status=RUNNING)
+def new_labels(
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    database: dg.ResourceParam[Database],
+) -> dg.RunRequest | dg.SkipReason:
+    """Label files are new or changed, or labelled clips are not copied to the end: run the job drift, which takes them."""
+    try:
+        files = labels.waiting(database, store, settings)
+    except (GenreError, FileNotFoundError) as error:
+        return dg.SkipReason(f"the label files cannot be listed: {error}")
+    if files is not None:
+        return _request(context, f"labels-{files}")
+    if training_clips.interrupted(database):
+        return _request(context, "labels-interrupted")
+    return dg.SkipReason("no label file is new")
 
 
 @dg.sensor(job_name="drift_page", default_status=RUNNING)
@@ -175,7 +195,7 @@ def alert_on_platform(
         fresh, rules = window_reports.freshness(database), Rules.from_settings(settings)
         sources.tell_freshness(fresh, rules, datetime.now(UTC), alerts, url)
     request = retraining_requests.open_request(database)
-    sources.tell_retraining(request.reason if request else None, alerts, url)
+    sources.tell_retraining(request.said(settings.retrain_min_new_clips) if request else None, alerts, url)
     sources.tell_sensors(_failing_ticks(context.instance), alerts, url)
     context.update_cursor(json.dumps({"move": max([last, *(m.id for m in moves)]), "not_ready": looks, **counts}))
     delivered = alerts.deliver()
@@ -272,6 +292,7 @@ def _evaluation(name: str, record: AssetCheckExecutionRecord, url: str) -> Check
 
 SENSORS: Sequence[dg.SensorDefinition] = [
     new_drift_window,
+    new_labels,
     drift_page_due,
     promotion_due,
     alert_on_checks,

@@ -22,6 +22,7 @@ from genre_assets.packaging.golden import Comparison
 from genre_assets.packaging.parity import Parity
 from genre_assets.packaging.release import Release
 from genre_assets.serving.assets import live_ensemble
+from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.settings import Settings
 from genre_assets.steps import CRASH_AFTER, Step
 from genre_assets.store import ObjectStore, s3_client
@@ -116,6 +117,13 @@ def ship(folder: Path, url: str, rows: list[Row]) -> None:
     log = PredictionLog(folder, Database(url), max_bytes=2**20, retention_days=30)
     log.append(rows)
     log.close()
+
+
+def take_labels(settings: Settings, url: str) -> None:
+    """What the job `drift` does with labels."""
+    store = ObjectStore(s3_client(settings))
+    labels.take_new(Database(url), store, settings)
+    assert training_clips.bring(Database(url), store, settings).stopped == ""
 
 
 def _given(resources: dict[str, Any]) -> dict[str, Any]:

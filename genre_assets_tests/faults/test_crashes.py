@@ -3,6 +3,7 @@
 The steps come from `genre_assets.steps`: one that no action here reaches, or that is new and untested, fails.
 """
 
+import hashlib
 import shutil
 import time
 import uuid
@@ -13,13 +14,15 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from genre_assets import audit, keys
+from genre_assets import audit, keys, labels
+from genre_assets.audio import groups
 from genre_assets.audio.tables import features, inventory
 from genre_assets.database import Database
-from genre_assets.inference.request_log import read
+from genre_assets.inference.request_log import insert, read
 from genre_assets.inference.spool import PredictionLog
 from genre_assets.packaging import publish
 from genre_assets.packaging.release import Release
+from genre_assets.serving.feedback import training_clips
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.rollout.reconciliation import difference, observe
 from genre_assets.settings import Settings
@@ -43,7 +46,7 @@ def of(action: str) -> list[Step]:
 
 
 def test_every_action_of_the_steps_has_its_test_here() -> None:
-    assert {step.action for step in Step} == {"features", "register", "publish", "promote", "ship"}
+    assert {step.action for step in Step} == {"features", "register", "publish", "promote", "ship", "labels"}
 
 
 # -- features ----------------------------------------------------------------------------------------------------------
@@ -220,3 +223,29 @@ def test_ship(database: Database, tmp_path: Path, step: Step) -> None:
     assert read(database)["item"].tolist() == [0, 1, 2, 3, 4]
     aside = [path.read_text() for path in (tmp_path / "spool_set_aside").iterdir()]
     assert sum(text.count("\n") for text in aside) == 1
+
+
+# -- labels ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("step", of("labels"), ids=str)
+def test_labels(small: Settings, database: Database, step: Step) -> None:
+    """One label is corrected while another one is new."""
+    store = ObjectStore(s3_client(small))
+    labels.keep(store, small, labels.of_names(PAIR))
+    clips = {f"q{n}": hashlib.sha256(b"clip %d" % n).hexdigest() for n in range(2)}
+    for n, (request_id, digest) in enumerate(clips.items()):
+        store.put_bytes(small.serving_bucket, f"{digest}.wav", b"clip %d" % n)
+        insert(database, [replace(row(item=0, ts=time.time() - n), request_id=request_id, fingerprint=digest, tag="kiosk",
+                                  error_code=None, address=f"s3://{small.serving_bucket}/{digest}.wav")])  # fmt: skip
+    store.put_bytes(small.raw_bucket, "labels/a.csv", b"request_id,item,genre\nq0,0,pop\n")
+    assert run(crashing.take_labels, small, database.url).exitcode == 0
+    store.put_bytes(small.raw_bucket, "labels/a.csv", b"request_id,item,genre\nq0,0,reggae\nq1,0,pop\n")
+    assert run(crashing.take_labels, small, database.url, crash_after=step).killed
+    assert run(crashing.take_labels, small, database.url).exitcode == 0
+    wanted = {keys.client_clip("reggae", clips["q0"], ".wav"), keys.client_clip("pop", clips["q1"], ".wav")}
+    assert {e.key for e in store.list(small.raw_bucket) if e.key.endswith(".wav")} == wanted
+    assert groups.read(store, small).keys() >= wanted
+    assert not training_clips.interrupted(database)
+    kept = database.rows("SELECT key FROM training_clips")
+    assert {r["key"] for r in kept} == wanted

@@ -38,6 +38,7 @@ def situation(**changes: Any) -> Situation:
         ({}, False, "0 new clips of 10"),
         ({"new_clips": 9}, False, "9 new clips of 10"),
         ({"new_clips": 10}, True, "10 labelled clips are new"),
+        ({"new_clips": 12, "of_clients": 7}, True, "12 labelled clips (7 of them of clients) are new"),
         ({"trained_at": NOW - 25 * HOUR}, True, "on schedule: the training set is 25.0 h old"),
         ({"trained_at": NOW - 23 * HOUR}, False, "0 new clips"),
         ({"drifted_since": NOW - 7 * HOUR, "trained_at": NOW - 8 * HOUR}, True, "sustained drift, for 7.0 h"),
@@ -76,8 +77,10 @@ def test_new_recordings_are_counted_against_the_training_set(store: ObjectStore,
     assert stored.news(store, small) == stored.News()
     stored.write(store, small, synthetic_training_set())
     assert stored.news(store, small) == stored.News()
-    put_features(store, small, pd.concat([synthetic_rows(), synthetic_rows(2, seed=1, genres=("jazz", "rock"))]))
-    assert stored.news(store, small) == stored.News(recordings=4)
+    more = synthetic_rows(2, seed=1, genres=("jazz", "rock"))
+    more["key"] = [key.replace("jazz/", "jazz/clients/") for key in more["key"]]
+    put_features(store, small, pd.concat([synthetic_rows(), more]))
+    assert stored.news(store, small) == stored.News(recordings=4, of_clients=2)
 
 
 def test_features_of_an_older_extractor_are_not_trained_on(store: ObjectStore, small: Settings) -> None:

@@ -90,6 +90,25 @@ INPUT = (
         ),
     ),
     Row(
+        "Two people give a clip different labels",
+        "It is listed with who said what, and is in no training data and no window's accuracy; a copy that was made is removed",
+        "`genre-assets review` lists it; one of the two gives the other label",
+        (
+            "serving/feedback/test_training_clips.py::test_what_people_disagree_on_is_listed_and_no_training_data_until_they_agree",
+            "serving/feedback/test_review.py::test_what_people_disagree_on_is_listed_first_and_counts_in_no_window",
+        ),
+    ),
+    Row(
+        "A labelled clip cannot be copied (gone, another file now, never kept), or the run that copies is killed, or S3 is away",
+        "It is told with its reason, and tried again; each clip is copied once",
+        "Nothing, or put the object back",
+        (
+            "serving/feedback/test_training_clips.py::test_what_cannot_be_copied_is_told_with_its_reason_and_tried_again",
+            "serving/feedback/test_training_clips.py::test_without_s3_nothing_is_lost_and_the_run_says_so",
+            "faults/test_crashes.py::test_labels",
+        ),
+    ),
+    Row(
         "Another web page, or another user of the machine, tries the stack",
         "Dagster answers only to its own names and origins and changes nothing by GET; nobody else reads the state folder; PostgreSQL has not one capability",
         "Nothing",

@@ -109,11 +109,15 @@ def look(store: ObjectStore, settings: Settings) -> Stored:
 
 @dataclass(frozen=True)
 class News:
-    """What is there and not in the stored training set: recordings; labels that could be learned, and labels that went."""
+    """What is there and not in the stored training set: recordings; labels that could be learned, and labels that went.
+
+    `of_clients` counts those of the recordings that are labelled clips of clients.
+    """
 
     recordings: int = 0
     labels: Sequence[str] = field(default_factory=list)
     removed: Sequence[str] = field(default_factory=list)
+    of_clients: int = 0
 
 
 def news(store: ObjectStore, settings: Settings) -> News:
@@ -130,7 +134,9 @@ def news(store: ObjectStore, settings: Settings) -> News:
     recordings = rows.groupby("genre")["recording"].nunique()
     enough = [name for name in names if recordings.get(name, 0) >= settings.min_clips_per_genre]
     new = [name for name in enough if name not in set(known["genre"])]
-    return News(len(set(rows["recording"]) - set(known["recording"])), new, removed)
+    unknown = rows[~rows["recording"].isin(set(known["recording"]))]
+    of_clients = unknown[unknown["key"].map(keys.is_client_clip).astype(bool)]["recording"].nunique()
+    return News(unknown["recording"].nunique(), new, removed, int(of_clients))
 
 
 def _check_versions(store: ObjectStore, settings: Settings, keys: "list[str]") -> None:

@@ -192,7 +192,7 @@ def tell_retraining(reason: str | None, alerts: Alerts, url: str) -> None:
     if reason is None:
         alerts.resolve(RETRAINING_KEY, "a newer version serves")
     else:
-        hint = "label clips with `genre-assets review` and add them to the raw bucket"
+        hint = "label more of them with: genre-assets review LIST, then genre-assets review LIST --take"
         alerts.report(
             RETRAINING_KEY,
             "training again is asked for",

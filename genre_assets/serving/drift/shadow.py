@@ -39,6 +39,10 @@ class IdleModels:
         """The version that would serve the other route; None if the release has none."""
         return self._newest().roles.get("fallback" if route == "champion" else "champion")
 
+    def labels(self) -> tuple[str, ...]:
+        """The labels of the release's models, in the order of their probabilities."""
+        return self._newest().spec.labels
+
     def probabilities(self, version: int, features: Floats) -> Floats:
         """Answers of a version to feature rows, float32 [n, d] -> [n, c]. Raises `GenreError` if it cannot."""
         if version not in self._models:

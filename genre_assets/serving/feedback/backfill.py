@@ -14,7 +14,7 @@ from genre_assets.serving.drift import pages as drift_pages
 from genre_assets.serving.drift.evaluate import References
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import Rules
-from genre_assets.serving.feedback import labels
+from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -64,4 +64,5 @@ def backfill(
         on_window(after)
     labels.take_new(database, store, settings)
     labels.update_windows(database, windows=max(judged, 1))
+    training_clips.bring(database, store, settings)
     return Backfilled(len(cut), judged, tuple(changed))

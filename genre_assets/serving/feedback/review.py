@@ -1,52 +1,57 @@
-"""The list for labelling: answered clips that a person should listen to, and the way of their labels back.
+"""The list for labelling: answered clips that a person should listen to.
 
-Listed are the least sure answers and those that lie furthest from the training data. The labels go to `labels/` in the
-raw bucket, from where drift reports join them to the windows, and whoever labelled may add the clips to the genres.
+Listed are clips that people disagree on, answers that champion and fallback disagree on, the least sure ones, and those
+that lie furthest from the training data; of clips that sound alike, one. What is labelled already is left out. The labels
+go to `labels/` in the raw bucket (`label_lists`), from where they are joined to the windows and become training data.
 """
 
 import csv
-import io
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from genre_assets import keys
 from genre_assets import labels as label_set
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
-from genre_assets.labels import LabelSet
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.evaluate import References, sound_items
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.null import Baseline
-from genre_assets.serving.drift.reference import Floats, rank_scores
+from genre_assets.serving.drift.reference import Floats
+from genre_assets.serving.drift.shadow import IdleModels
 from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.window_store import DriftResult
+from genre_assets.serving.feedback import agreement, label_studio, selection
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, parse_uri
-from genre_assets.text import read_rows, visible
 
-LABEL_COLUMNS = ("request_id", "item", "genre")
-LONGEST_REQUEST_ID = 200
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFLICT, DISAGREEMENT = "two people disagree", "champion and fallback disagree"
+UNSURE, STRANGE = "low confidence", "far from the training data"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A clip to label. `genre` is empty: the person fills it in.
+    """A clip to label. `genre` is empty: the person fills it in, and may say in `labelled_by` who that is.
 
-    `address` is where the clip was when it was sent by its address, or is kept if clients' audio is; `listen` opens it in
-    a browser, for a week, and is empty unless it is seen to be there.
+    `other` is what the model says that does not serve, empty where it was not asked or agrees. `address` is where the clip
+    was when it was sent by its address, or is kept if clients' audio is; `listen` opens it in a browser, for a week, and is
+    empty unless it is seen to be there. `confidence` and `strangeness`
+    are None for a clip whose answer is not in the log any more.
     """
 
     request_id: str
     item: int
     fingerprint: str
     answered: str
-    confidence: float
-    strangeness: float
+    confidence: float | None
+    strangeness: float | None
     reason: str
     window: str
     genre: str = ""
@@ -55,51 +60,112 @@ class Candidate:
     tag: str = ""
     address: str = ""
     listen: str = ""
+    other: str = ""
+    model: str = ""
+    labelled_by: str = ""
 
 
-def strangeness(base: Baseline, values: Floats) -> Floats:
-    """How far each item is from the nearest genre of the training data, in whitened rank scores, float32 [n]."""
-    whitened = rank_scores(base.reference, values) @ base.whitener
-    distances = np.linalg.norm(whitened[:, None, :] - base.whitened, axis=2)
-    nearest: Floats = distances.min(axis=1)
-    return nearest
+@dataclass(frozen=True)
+class _Scored:
+    """Items of one window: candidates without a reason, and their scores and features."""
+
+    candidates: Sequence[Candidate]
+    features: Sequence[Sequence[float]]
+    disagreement: Sequence[float]
 
 
 def candidates(
     database: Database, store: ObjectStore, settings: Settings, *, limit: int = 50, windows: int = 10
 ) -> list[Candidate]:
-    """The clips of the last windows that are worth a label: half the least sure, half the strangest, each once."""
+    """The clips of the last windows that are worth a label, those that people disagree on first; each song once."""
     references = References(store, settings)
-    found: dict[str, Candidate] = {}
-    for judged in window_store.newest(database, windows):
-        items = sound_items(window_store.rows(database, judged.window))
-        if items.empty:
-            continue
-        strange: Sequence[float] = [0.0] * len(items)
-        if (
-            judged.reference_version is not None
-            and judged.findings[Property.FEATURE_DRIFT].level is not Level.INCONCLUSIVE
-        ):
-            base = references.load(judged.reference_version)
-            strange = strangeness(base, np.array(items["features"].tolist(), np.float32)).tolist()
-        for row, far in zip(items.to_dict("records"), strange, strict=True):
-            found.setdefault(
-                row["fingerprint"],
-                Candidate(
-                    row["request_id"], int(row["item"]), row["fingerprint"], row["label"],
-                    round(float(row["confidence"]), 4), round(float(far), 3), "", judged.window.id,
-                    format=row["format"] or "", duration_s=_seconds(row["duration_s"]), tag=row["tag"] or "",
-                    address=row["address"] or "",
-                ),
-            )  # fmt: skip
-    unsure = sorted(found.values(), key=lambda c: c.confidence)[: limit - limit // 2]
-    known = {c.fingerprint for c in unsure}
-    strangest = [c for c in sorted(found.values(), key=lambda c: -c.strangeness) if c.fingerprint not in known]
-    listed = [
-        *(replace(c, reason="low confidence") for c in unsure),
-        *(replace(c, reason="far from the training data") for c in strangest[: limit // 2]),
-    ]
-    return [replace(c, listen=_link(store, c.address)) for c in listed]
+    clips = agreement.labelled_clips(database)
+    listed = [_conflict(clip) for clip in clips if clip.label is None][:limit]
+    known = {clip.fingerprint for clip in clips} | {(clip.request_id, clip.item) for clip in clips}
+    found: dict[str, tuple[Candidate, Sequence[float], float]] = {}
+    newest = window_store.newest(database, windows)
+    for judged in newest:
+        scored = _scored(database, references, judged)
+        for one, features, differs in zip(scored.candidates, scored.features, scored.disagreement, strict=True):
+            if one.fingerprint not in known and (one.request_id, one.item) not in known:
+                found.setdefault(one.fingerprint, (one, features, differs))
+    base = next((b for b in (_base(references, judged) for judged in newest) if b is not None), None)
+    order = sorted(found)
+    pool = [found[name][0] for name in order]
+    places, radius = _places(base, [found[name][1] for name in order])
+    scores = {
+        DISAGREEMENT: [found[name][2] for name in order],
+        UNSURE: [1 - (one.confidence or 0.0) for one in pool],
+        STRANGE: [one.strangeness or 0.0 for one in pool],
+    }
+    chosen = selection.choose(scores, places, radius, limit - len(listed))
+    listed += [replace(pool[index], reason=reason) for index, reason in chosen]
+    return [replace(one, listen=_link(store, one.address)) for one in listed]
+
+
+def _conflict(clip: agreement.LabelledClip) -> Candidate:
+    """A clip on which people disagree: who says what stands in the reason."""
+    return Candidate(
+        clip.request_id, clip.item, clip.fingerprint, "", None, None, f"{CONFLICT}: {clip.said}", "",
+        tag=clip.tag, address=clip.address,
+    )  # fmt: skip
+
+
+def _scored(database: Database, references: References, judged: DriftResult) -> _Scored:
+    items = sound_items(window_store.rows(database, judged.window))
+    if items.empty:
+        return _Scored([], [], [])
+    base = _base(references, judged)
+    values = np.array(items["features"].tolist(), np.float32)
+    far = [0.0] * len(items) if base is None else selection.strangeness(base, values).tolist()
+    differs, other = _second_opinion(references.idle, judged, items, values)
+    made = [
+        Candidate(
+            row["request_id"], int(row["item"]), row["fingerprint"], row["label"],
+            round(float(row["confidence"]), 4), round(float(strange), 3), "", judged.window.id,
+            format=row["format"] or "", duration_s=_seconds(row["duration_s"]), tag=row["tag"] or "",
+            address=row["address"] or "", other=says, model=f"{row['model']} version {row['version']}",
+        )
+        for row, strange, says in zip(items.to_dict("records"), far, other, strict=True)
+    ]  # fmt: skip
+    return _Scored(made, items["features"].tolist(), differs)
+
+
+def _base(references: References, judged: DriftResult) -> Baseline | None:
+    """What the window was compared with; None if it could not be, or not any more."""
+    inconclusive = judged.findings[Property.FEATURE_DRIFT].level is Level.INCONCLUSIVE
+    return None if judged.reference_version is None or inconclusive else references.find(judged.reference_version)
+
+
+def _second_opinion(
+    idle: IdleModels, judged: DriftResult, items: "pd.DataFrame", values: Floats
+) -> tuple[Sequence[float], Sequence[str]]:
+    """How much the model that does not serve disagrees on each item, and what it says; nothing where it cannot be asked."""
+    nothing = [0.0] * len(items), [""] * len(items)
+    try:
+        version, labels = idle.version(judged.window.epoch.route), idle.labels()
+        served: list[Any] = items["probabilities"].tolist()
+        if version is None or {len(p) for p in served} != {len(labels)}:
+            return nothing  # answered by a release of other labels
+        probabilities = idle.probabilities(version, values)
+    except (GenreError, FileNotFoundError, ValueError):
+        return nothing
+    differs = selection.disagreement(np.array(served, np.float32), probabilities)
+    best, sure = probabilities.argmax(axis=1), probabilities.max(axis=1)
+    says = [f"{labels[b]} ({s:.0%})" if d > 0 else "" for b, s, d in zip(best, sure, differs, strict=True)]
+    return differs.tolist(), says
+
+
+def _places(base: Baseline | None, features: Sequence[Sequence[float]]) -> tuple[Floats, float]:
+    """Where the items are, and how near counts as the same; items of other features than the reference's are near nothing."""
+    if base is None:
+        return np.full((len(features), 1), np.nan, np.float32), 0.0
+    width = len(base.reference.columns)
+    places = np.full((len(features), width), np.nan, np.float32)
+    fits = [index for index, row in enumerate(features) if len(row) == width]
+    if fits:
+        places[fits] = selection.positions(base, np.array([features[index] for index in fits], np.float32))
+    return places, selection.neighbourhood(base)
 
 
 def _seconds(value: float | None) -> float | None:
@@ -122,61 +188,28 @@ def write_list(path: Path, listed: Sequence[Candidate]) -> None:
         writer.writerows(asdict(c) for c in listed)
 
 
-def take_labels(path: Path, store: ObjectStore, settings: Settings, now: datetime | None = None) -> tuple[str, int]:
-    """Send the labels of a filled-in list to the object store; rows without a genre are left out.
+def write_tasks(path: Path, listed: Sequence[Candidate], store: ObjectStore, settings: Settings) -> tuple[Path, int]:
+    """The list as tasks for Label Studio, and beside them the labelling page (`.xml`) for today's label set.
 
-    Returns the key and how many labels it holds.
-
-    Raises
-    ------
-    BadInput
-        When the file cannot be read, columns are missing, a genre is unknown (with its line), or no row has a genre.
+    A clip without an address that plays cannot be labelled there, and is left out. Returns the page's path and how many
+    were left out. Raises `BadInput` when there is no label yet.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"{path} cannot be read: {error.strerror}") from error
-    said = _parsed(data, str(path))  # first: what is wrong with a file is told without asking S3 for anything
-    labels = _known(said, str(path), label_set.read(store, settings)) if said else []
-    if not labels:
-        raise BadInput(f"{path}: no row has a genre yet")
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(LABEL_COLUMNS)
-    writer.writerows(labels)
-    content = buffer.getvalue().encode()
-    key = keys.label_file(now or datetime.now(UTC), content)
-    store.put_bytes(settings.raw_bucket, key, content, "text/csv")
-    return key, len(labels)
+    names = label_set.names(store, settings)
+    if not names:
+        raise BadInput("there is no label yet: ingest audio first, or genre-assets labels add NAME")
+    tasks = [_task(one, set(names)) for one in listed if one.listen]
+    path.write_text(label_studio.tasks_json(tasks) + "\n")
+    page = path.with_suffix(".xml")
+    page.write_text(label_studio.page(names))
+    return page, len(listed) - len(tasks)
 
 
-def read_labels(data: bytes, name: str, known: LabelSet) -> list[tuple[str, int, str]]:
-    """(request_id, item, label) of each labelled row. Raises `BadInput` with the line of the first bad one."""
-    return _known(_parsed(data, name), name, known)
-
-
-def _parsed(data: bytes, name: str) -> list[tuple[int, str, int, str]]:
-    """(line, request_id, item, what was written) of each row that is filled in."""
-    said = []
-    for line, row in read_rows(data, name, LABEL_COLUMNS):
-        text, item, request_id = row["genre"].strip(), row["item"].strip(), row["request_id"].strip()
-        if not text:
-            continue
-        where = f"{visible(name)}, line {line}"
-        if not (item.isascii() and item.isdigit() and len(item) < 10):
-            raise BadInput(f"{where}: item {item[:50]!r} is no number of an item")
-        if not 0 < len(request_id) <= LONGEST_REQUEST_ID:
-            raise BadInput(f"{where}: request_id must have 1 to {LONGEST_REQUEST_ID} characters, not {len(request_id)}")
-        said.append((line, request_id, int(item), text))
-    return said
-
-
-def _known(said: Iterable[tuple[int, str, int, str]], name: str, known: LabelSet) -> list[tuple[str, int, str]]:
-    labels = []
-    for line, request_id, item, text in said:
-        label = known.find(text)
-        if label is None:
-            there = ", ".join(known.names) or "none"
-            raise BadInput(f"{visible(name)}, line {line}: {text[:50]!r} is no label; there are: {there}")
-        labels.append((request_id, item, label))
-    return labels
+def _task(one: Candidate, names: set[str]) -> label_studio.Task:
+    """With the answer chosen already, where it is a label still."""
+    more = {name: value for name, value in asdict(one).items() if value not in ("", None) and name != "listen"}
+    data = label_studio.TaskData.model_validate({**more, "audio": one.listen})
+    if one.answered not in names or one.confidence is None:
+        return label_studio.Task(data=data)
+    chosen = label_studio.ChoiceResult(value=label_studio.ChoiceValue(choices=[one.answered]))
+    answer = label_studio.Prediction(model_version=one.model, score=one.confidence, result=[chosen])
+    return label_studio.Task(data=data, predictions=[answer])

@@ -1,7 +1,7 @@
 """Requests to train again, with their reason: opened by sustained drift or low accuracy, closed by a new champion.
 
 A request asks people (and the gate of the models stage) for new labelled data; training again on the same data would
-not help, so nothing is started here. At most one request is open.
+not help, so nothing is started here. It says how many labelled clips of clients have come since. At most one request is open.
 """
 
 import json
@@ -16,6 +16,7 @@ from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
+from genre_assets.serving.feedback import training_clips
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.state import Decision, Rules
 from genre_assets.settings import Settings
@@ -23,13 +24,21 @@ from genre_assets.settings import Settings
 
 @dataclass(frozen=True)
 class Request:
-    """An open request."""
+    """An open request; `clips` is how many labelled clips of clients have come into the raw bucket since it was opened."""
 
     id: int
     opened_at: datetime
     version: int
     reason: str
     evidence: dict[str, Any]
+    clips: int = 0
+
+    def said(self, wanted: int) -> str:
+        """The reason, and how the labels stand; `wanted` new clips start a retraining by themselves."""
+        came = (
+            f"{self.clips} labelled clips of clients have come since" if self.clips else "no labelled clip has come yet"
+        )
+        return f"{self.reason}; {came}, {wanted} new clips start a retraining"
 
 
 def wanted(decision: Decision | None, recent: Sequence[DriftResult], rules: Rules) -> tuple[str, list[str]] | None:
@@ -67,7 +76,9 @@ def open_request(database: Database) -> Request | None:
     rows = database.rows(
         "SELECT id, opened_at, version, reason, evidence FROM retraining_requests WHERE closed_at IS NULL"
     )
-    return Request(**rows[0]) if rows else None
+    if not rows:
+        return None
+    return Request(**rows[0], clips=training_clips.brought_since(database, rows[0]["opened_at"]))
 
 
 def drifted_since(settings: Settings, database: Database) -> float | None:
