@@ -38,9 +38,7 @@ def variables(postgres: Postgres, s3: Settings, name: str, password: str = "firs
 
 
 @pytest.fixture
-def given(
-    postgres: Postgres, s3_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> dict[str, str]:
+def given(postgres: Postgres, s3_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     given = variables(postgres, s3_settings, f"init{uuid.uuid4().hex[:8]}")
     monkeypatch.setenv("GENRE_HOME", str(tmp_path))
     for variable, value in given.items():

@@ -51,7 +51,15 @@ def keep(kept: Service) -> int:
             why = f": {standing.why}" if standing.why else ""
             print(f"keeper: {kept.name} is {standing.state}{why}", flush=True)
 
-    keeper = Keeper(kept, ready=lambda need: answers(address(need, kept.settings)), changed=show)
+    def ready(need: str) -> bool:
+        where = address(need, kept)
+        there = answers(where)
+        if not there and shown.get("missing") != need:
+            print(f"keeper: {kept.name} waits for {need}", flush=True)
+        shown["missing"] = None if there else need
+        return there
+
+    keeper = Keeper(kept, ready=ready, changed=show)
     keeper.start()
     while not ending.wait(0.5) and keeper.standing.state != "failed":
         pass
@@ -61,11 +69,13 @@ def keep(kept: Service) -> int:
     return 1 if failed else 0
 
 
-def address(need: str, settings: Settings) -> str | None:
-    """Where a service that another needs listens; None where nothing of ours says so (S3 at AWS itself)."""
+def address(need: str, kept: Service) -> str | None:
+    """Where a service listens that this one needs; None where nothing of ours says so (S3 at AWS itself)."""
+    settings = kept.settings
+    database = settings.mlflow_database_url if isinstance(kept, MLflow) else settings.dagster_database_url
     found = {
         "s3": settings.s3_endpoint_url or "",
-        "postgres": settings.database_url.get_secret_value(),
+        "postgres": database.get_secret_value(),
         "mlflow": settings.mlflow_url,
         "triton": settings.triton_inner_http,
         "triton-door": settings.triton_http,
