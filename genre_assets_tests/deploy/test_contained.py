@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from genre_assets.processes import children
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.containers import contained, secrets_file
 from genre_assets.stack.services.postgres import Postgres
@@ -39,21 +40,19 @@ def triton(tmp_path: Path) -> dict[str, str]:
         GENRE_TRITON_REPOSITORY=str(tmp_path / "models" / "repository"),
         GENRE_TRITON_INNER_HTTP=f"127.0.0.1:{http}", GENRE_TRITON_INNER_HTTP_PORT=str(http),
         GENRE_TRITON_INNER_GRPC=f"127.0.0.1:{grpc}", GENRE_TRITON_INNER_GRPC_PORT=str(grpc),
-        GENRE_TRITON_METRICS_PORT=str(metrics), GENRE_TRITON_ADMIN_TOKEN="t", GENRE_TRITON_DOOR_KEY="k",
+        GENRE_TRITON_METRICS_PORT=str(metrics), GENRE_TRITON_ADMIN_TOKEN="the-token", GENRE_TRITON_DOOR_KEY="the-key",
     )  # fmt: skip
 
 
 def test_triton_is_kept_and_stopped_with_its_container(triton: dict[str, str], tmp_path: Path) -> None:
-    control = TritonControl(triton["GENRE_TRITON_INNER_HTTP"], "t")
+    control = TritonControl(triton["GENRE_TRITON_INNER_HTTP"], "the-token")
     asked = [*COMMAND, "triton", "--health"]
     with (tmp_path / "log").open("w") as log:
         kept = subprocess.Popen([*COMMAND, "triton"], env=triton, stdout=log, stderr=log)
         try:
             until(control.live, "the server answers", 60)
             assert subprocess.run(asked, env=triton).returncode == 0
-            (server,) = [
-                int(p) for p in Path(f"/proc/{kept.pid}/task").glob("*/children") for p in p.read_text().split()
-            ]
+            (server,) = [pid for pid, _, arguments in children(kept.pid) if "tritonserver" in arguments]
             os.kill(server, signal.SIGKILL)
             until(lambda: not control.live(), "it is gone", 10)
             until(control.live, "it is there again", 60)
