@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKED := pyproject.toml uv.lock scripts/bootstrap.py
 
-.PHONY: help setup dev demo up down check test coverage test-faults test-hostile test-simulator bench screenshots clean
+.PHONY: help setup dev demo up down check test coverage test-compose test-faults test-hostile test-simulator bench screenshots clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -34,6 +34,8 @@ test: dev ## the whole suite, with the real services
 	$(BIN)/pytest $(PYTEST_ARGS)
 coverage: dev ## how much of the package the tests without a running stack execute, against the floor in pyproject.toml
 	$(BIN)/pytest -m "not stack and not browser" --cov --cov-report=term:skip-covered $(PYTEST_ARGS)
+test-compose: dev ## docker-compose.yaml on a container engine of its own (root, Debian 12, an hour); COMPOSE_TEST=folder keeps the engine
+	$(BIN)/pytest -m compose -x -s genre_assets_tests/compose $(PYTEST_ARGS)
 test-faults: dev ## random faults on a running stack under load; KILLS=300 MINUTES=240 SEED=1 ADD=1 (to those of before)
 	$(BIN)/python -m genre_assets_tests.faults.storm --kills $(or $(KILLS),300) --minutes $(or $(MINUTES),240) --seed $(or $(SEED),1) $(if $(ADD),--add)
 test-hostile: dev ## mutated files and malformed requests through a real server; ITEMS=20000 SEED=1

@@ -51,6 +51,10 @@ class Settings(BaseSettings):
     optuna_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/optuna")
     dagster_database_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/dagster")
     mlflow_database_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/mlflow")
+    # In containers only. A superuser, by whom the one-shot `init` makes databases and roles; empty: they are there already.
+    postgres_admin_url: SecretStr = SecretStr("")
+    # A role that it lets read the platform's tables, for Grafana; empty: none.
+    reader_database_url: SecretStr = SecretStr("")
 
     # Services.
     mlflow_url: str = "http://127.0.0.1:5500"
@@ -66,6 +70,10 @@ class Settings(BaseSettings):
     dagster_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     # The same of the gateway, the page for people and the REST interface.
     gateway_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    # The same of MLflow's UI, with the port where there is one.
+    mlflow_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    # Where the webserver and the daemon find the code server; empty: at the host that it listens on.
+    dagster_code_host: str = ""
     triton_grpc: str = "127.0.0.1:8401"
     triton_http: str = "127.0.0.1:8400"
     triton_metrics: str = "127.0.0.1:8402"
@@ -182,7 +190,9 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in ("serving_allowed_buckets", "dagster_allowed_hosts", "gateway_allowed_hosts"):
+        for name in (
+            "serving_allowed_buckets", "dagster_allowed_hosts", "mlflow_allowed_hosts", "gateway_allowed_hosts",
+        ):  # fmt: skip
             listed = values.get(name)
             if isinstance(listed, str):
                 values[name] = tuple(entry.strip() for entry in listed.split(",") if entry.strip())

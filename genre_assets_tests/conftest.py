@@ -31,6 +31,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     In CI, whose time is bounded on machines that may be slow, the long ones are left out; pytest says how many.
     """
+    if "compose" not in config.option.markexpr:
+        asked_for = [item for item in items if item.get_closest_marker("compose")]
+        config.hook.pytest_deselected(items=asked_for)
+        items[:] = [item for item in items if item not in asked_for]
     items.sort(key=lambda item: "stack" in getattr(item, "fixturenames", ()))
     if os.environ.get("CI"):
         left_out = [item for item in items if item.get_closest_marker("long")]

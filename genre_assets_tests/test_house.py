@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from genre_assets.settings import Settings, load_settings
+from genre_assets.stack.containers.secrets_file import MADE
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = sorted((ROOT / "genre_assets").rglob("*.py"))
@@ -70,15 +71,12 @@ def test_a_code_location_imports_nothing_heavy() -> None:
     assert done.stdout.strip() == "[]", done.stdout + done.stderr
 
 
-def test_what_helm_launches_runs_with_is_in_the_image_and_the_lock() -> None:
+def test_what_helm_launches_runs_with_is_in_the_lock() -> None:
     values = yaml.safe_load((ROOT / "deploy" / "helm" / "dagster-values.yaml").read_text())
     assert values["runLauncher"]["type"] == "K8sRunLauncher"  # of dagster-k8s
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert any(requirement.startswith("dagster-k8s") for requirement in extras["k8s"])
     assert "dagster-k8s" in {p["name"] for p in tomllib.loads((ROOT / "uv.lock").read_text())["package"]}
-    installs = re.findall(r"uv sync [^&\n]*", (ROOT / "deploy" / "images" / "platform.Dockerfile").read_text())
-    assert installs
-    assert all("--extra k8s" in install for install in installs)
 
 
 def documented() -> dict[str, str]:
@@ -92,8 +90,9 @@ def documented() -> dict[str, str]:
 
 def test_every_setting_is_documented_and_nothing_else_is() -> None:
     expected = {f"GENRE_{field.upper()}" for field in Settings.model_fields}
-    elsewhere = {"GENRE_POSTGRES_PASSWORD", "GENRE_GRAFANA_PASSWORD", "GENRE_STACK_HOME"}
+    elsewhere = {*MADE, "GENRE_DATA_INTERNAL", "GENRE_CLIENT_FOLDER", "GENRE_CONTAINER_CPUS"} - expected
     assert set(documented()) - elsewhere == expected
+    assert elsewhere < set(documented())
 
 
 def test_the_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
@@ -102,33 +101,6 @@ def test_the_documented_defaults_are_the_defaults(tmp_path: Path) -> None:
     assert load_settings(tmp_path).model_dump() == load_settings(tmp_path / "elsewhere").model_dump() | {
         "home": tmp_path
     }
-
-
-def test_the_compose_file_gives_each_dagster_process_the_same_settings() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
-    processes = [services[process]["environment"] for process in ("dagster-code", "dagster", "dagster-daemon")]
-    assert processes[0] == processes[1] == processes[2]
-    known = {f"GENRE_{field.upper()}" for field in Settings.model_fields}
-    beside = {"GENRE_DAGSTER_CODE_HOST"}
-    assert {variable for variable in processes[0] if variable.startswith("GENRE_")} - known <= beside
-
-
-def test_in_containers_only_the_door_is_reached_and_only_it_is_asked() -> None:
-    services = yaml.safe_load((ROOT / "docker-compose.yaml").read_text())["services"]
-    assert "ports" not in services["triton"]
-    assert services["triton-door"]["ports"] == ["127.0.0.1:8000:8000", "127.0.0.1:8001:8001"]
-    options = [word for word in services["triton"]["command"] if "=inference:door-key=" in word]
-    assert [option.partition("=")[0] for option in options] == ["--http-restricted-api", "--grpc-restricted-protocol"]
-    for asking in ("triton-door", "dagster-code"):
-        environment = services[asking]["environment"]
-        assert (environment["GENRE_TRITON_HTTP"], environment["GENRE_TRITON_GRPC"]) == (
-            "triton-door:8000",
-            "triton-door:8001",
-        )
-        scraped = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text())["scrape_configs"]
-        targets = {job["job_name"]: job["static_configs"][0]["targets"] for job in scraped}
-        assert targets["triton-door"] == [environment["GENRE_TRITON_HTTP"]]
-    assert services["triton-door"]["environment"]["GENRE_TRITON_INNER_HTTP"] == "triton:8000"
 
 
 def test_the_index_of_decisions_names_each_page_by_its_title() -> None:

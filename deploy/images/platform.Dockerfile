@@ -1,14 +1,47 @@
-# Dagster's three processes, MLflow and the command line: one image from the lock file.
-FROM python:3.11-slim-bookworm
-COPY --from=ghcr.io/astral-sh/uv:0.9 /uv /usr/local/bin/uv
-ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy PATH=/opt/venv/bin:$PATH DAGSTER_HOME=/opt/dagster
+# Two images of one lock file. Target `platform`: Dagster's three processes, MLflow, the door before Triton, the command line.
+# Target `triton`: NVIDIA's server with what keeps it. The user is a number in both, and owns the volumes.
+FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
+
+FROM python:3.11-slim-bookworm AS build
+COPY --from=uv /uv /usr/local/bin/uv
+# The C compiler is here alone: the kernel of the feature extraction is compiled for this machine's processor.
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /opt/genre_assets
 COPY pyproject.toml uv.lock README.md LICENSE ./
-RUN uv sync --frozen --no-install-project --extra dask --extra k8s
+# Not the group `stack`, whose servers have images of their own; and not librosa, which tests alone import.
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-install-project --no-default-groups --group packing \
+    --extra dask --extra k8s --no-install-package librosa --no-install-package numba --no-install-package llvmlite
+COPY deploy/images/slim.sh /tmp/slim.sh
+RUN sh /tmp/slim.sh /opt/venv
 COPY genre_assets genre_assets
 COPY triton_models triton_models
 COPY deploy/conda deploy/conda
 COPY dagster.yaml workspace.yaml ./
-RUN uv sync --frozen --extra dask --extra k8s && mkdir -p /opt/dagster /var/lib/genre && cp dagster.yaml /opt/dagster/ \
-    && useradd --system --home /var/lib/genre genre && chown -R genre /opt/dagster /var/lib/genre
-USER genre
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --inexact --no-default-groups --group packing \
+    --extra dask --extra k8s --no-install-package librosa --no-install-package numba --no-install-package llvmlite \
+    && python3 -m compileall -q genre_assets triton_models \
+    && XDG_CACHE_HOME=/opt/kernel /opt/venv/bin/python -m genre_assets.audio.dsp.kernel
+
+FROM python:3.11-slim-bookworm AS platform
+ENV PATH=/opt/venv/bin:$PATH XDG_CACHE_HOME=/opt/kernel HOME=/tmp GENRE_HOME=/var/lib/genre
+WORKDIR /opt/genre_assets
+COPY --from=build /opt/venv /opt/venv
+COPY --from=build --chown=10001:10001 /opt/kernel /opt/kernel
+COPY --from=build /opt/genre_assets /opt/genre_assets
+USER 10001:10001
+CMD ["genre-assets", "--help"]
+
+FROM nvcr.io/nvidia/tritonserver:24.10-py3 AS triton
+COPY --from=uv /uv /usr/local/bin/uv
+# The image's own Python is 3.10: uv brings one that the keeper runs on. The models run in the environment that they bring.
+ENV UV_PROJECT_ENVIRONMENT=/opt/keeper UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_INSTALL_DIR=/opt/python
+WORKDIR /opt/genre_assets
+COPY pyproject.toml uv.lock ./
+RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --only-group keeper --python 3.11
+COPY --from=build --chown=10001:10001 /opt/kernel /opt/kernel
+COPY genre_assets genre_assets
+ENV PATH=/opt/keeper/bin:$PATH PYTHONPATH=/opt/genre_assets XDG_CACHE_HOME=/opt/kernel HOME=/tmp GENRE_HOME=/var/lib/genre
+USER 10001:10001
+ENTRYPOINT []
+CMD ["python", "-m", "genre_assets.stack.containers", "triton"]

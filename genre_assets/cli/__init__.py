@@ -24,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = {
-    "Stack": (stack.up, stack.down, stack.migrate, status.status, alerts.alerts, stack.demo),
+    "Stack": (stack.up, stack.down, stack.migrate, stack.env, status.status, alerts.alerts, stack.demo),
     "Data": (audio.ingest, audio.gtzan, audio.extract),
     "Models": (model.run, model.history, model.rollback),
     "Serving": (serving.predict, model.batch, model.promote, serving.review, serving.backfill),

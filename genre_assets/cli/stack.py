@@ -41,6 +41,22 @@ def migrate() -> None:
     say(f"the tables are at version {now}" + ("" if now == before else f" (were at {before or 'none'})"))
 
 
+def env(
+    file: Annotated[
+        Path | None, typer.Argument(help="A new file, which must not be there yet; default: standard output.")
+    ] = None,
+) -> None:
+    """Write the .env of docker-compose: fresh secrets, and every setting that may be changed. Then: docker compose up."""
+    from genre_assets.stack.containers import secrets_file
+
+    text = secrets_file.new_environment()
+    if file is None:
+        secrets_file.close_output()
+        typer.echo(text, nl=False)
+    else:
+        secrets_file.write(file, text)
+
+
 def demo(
     audio: Annotated[
         Path | None, typer.Option(help="Folder of your own audio; default: synthetic sample music.")

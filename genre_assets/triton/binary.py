@@ -1,4 +1,4 @@
-"""The tritonserver of the `nvidia-pytriton` wheel: where it is, and the command line that starts it safely.
+"""The tritonserver of the `nvidia-pytriton` wheel, or of NVIDIA's image: where it is, and the command line that starts it safely.
 
 The wheel's Python is not imported (it wants numpy<2 and takes two seconds); its binaries are Triton 24.10's.
 """
@@ -28,6 +28,14 @@ class Listen:
     grpc: int
     metrics: int
     metrics_host: str = "127.0.0.1"
+
+
+IMAGE = Path("/opt/tritonserver")  # where NVIDIA's image has it
+
+
+def _in_image() -> bool:
+    """Whether the server is NVIDIA's image's own: it comes with its libraries and its backends, and no wheel is there."""
+    return importlib.util.find_spec("pytriton") is None and (IMAGE / "bin" / "tritonserver").exists()
 
 
 def distribution() -> Path:
@@ -60,10 +68,12 @@ def needed_libraries(binary: Path) -> list[str]:
 
 
 def stage_backends(folder: Path) -> Path:
-    """Lay out `folder/python` as a backend directory, by links into the wheel.
+    """Lay out `folder/python` as a backend directory, by links into the wheel; returns it, or the image's own.
 
     The stub in it is the one that the server insists on finding; each model brings the one for its own environment.
     """
+    if _in_image():
+        return IMAGE / "backends"
     source = distribution() / "backends" / "python"
     target = folder / "python"
     target.mkdir(parents=True, exist_ok=True)
@@ -83,7 +93,7 @@ def command(
     """
     restricted = f"model-repository,shared-memory,trace,logging:{ADMIN_HEADER}={token}"
     return [
-        str(distribution() / "bin" / "tritonserver"),
+        str((IMAGE if _in_image() else distribution()) / "bin" / "tritonserver"),
         f"--model-repository={repository}",
         f"--backend-directory={backends}",
         f"--http-address={listen.host}", f"--http-port={listen.http}",
@@ -111,7 +121,8 @@ def _behind_a_door(key: str) -> list[str]:
 def environment() -> dict[str, str]:
     """Variables of the server: its libraries, one thread for each numeric library in each model process, memory."""
     return {
-        "LD_LIBRARY_PATH": str(libraries()), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        **({} if _in_image() else {"LD_LIBRARY_PATH": str(libraries())}),
+        "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
         # Messages come in pieces of 64 KB. From here on each piece is given back to the system when it is freed; in the
         # allocator's own pools one small piece that lives holds up to 64 MB.
         "MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "131072",

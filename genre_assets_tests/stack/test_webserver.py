@@ -125,11 +125,6 @@ def test_another_pages_websocket_is_refused(webserver: Webserver) -> None:
     assert webserver.ask("GET", "/graphql", {**handshake, "Origin": "http://evil.example"})[0] == 403
 
 
-def test_compose_starts_the_same_webserver() -> None:
-    root = Path(__file__).resolve().parents[2]
-    assert "genre_assets.stack.webserver" in (root / "docker-compose.yaml").read_text()
-
-
 def test_a_restart_of_the_database_fails_no_request(tmp_path: Path, database: Database) -> None:
     """Dagster keeps connections and does not ask whether they live: the first request after a restart was a 500."""
     url = database.url.replace("postgresql:", "postgresql+psycopg2:", 1)

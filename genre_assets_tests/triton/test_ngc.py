@@ -13,14 +13,12 @@ import tarfile
 from pathlib import Path
 
 import pytest
-import yaml
 
 from genre_assets.packaging import release
 from genre_assets.packaging.config import from_pbtxt
 from genre_assets.packaging.environment.lock import Environment
 from genre_assets.processes import children
 from genre_assets.settings import load_settings
-from genre_assets.stack.supervision.service import PROJECT_ROOT
 from genre_assets.triton import binary
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.protocol import ENSEMBLE, PYTHON_MODELS
@@ -43,11 +41,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory, execution_environment: Envi
     archive = root / "volume" / "environments" / execution_environment.lock.hash
     shutil.copyfile(execution_environment.archive, archive)
     return root / "volume"
-
-
-def test_the_image_in_compose_is_the_version_that_is_tested_here() -> None:
-    compose = yaml.safe_load((PROJECT_ROOT / "docker-compose.yaml").read_text())
-    assert compose["services"]["triton"]["image"] == f"nvcr.io/nvidia/tritonserver:{binary.TRITON_RELEASE}-py3"
 
 
 def test_every_model_has_the_documented_layout_and_a_valid_configuration(folder: Path) -> None:

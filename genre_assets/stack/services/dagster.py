@@ -34,11 +34,18 @@ class _DagsterProcess(Service):
         return {
             "DAGSTER_HOME": str(self.folder),
             "GENRE_DAGSTER_DATABASE_URL": s.dagster_database_url.get_secret_value(),
-            "GENRE_DAGSTER_CODE_HOST": s.host,
+            "GENRE_DAGSTER_CODE_HOST": s.dagster_code_host or s.host,
             "GENRE_DAGSTER_CODE_PORT": str(s.dagster_code_port),
             # One thread for each native library: parallelism is by process, inside the assets.
             "OMP_NUM_THREADS": "1",
         }
+
+    @property
+    def url(self) -> str:
+        """Where the webserver is asked from here."""
+        return (
+            self.settings.dagster_url if self.contained else f"http://{self.settings.host}:{self.settings.dagster_port}"
+        )
 
     def workspace(self) -> list[str]:
         return ["-w", str(PROJECT_ROOT / "workspace.yaml")]
@@ -74,7 +81,7 @@ class DagsterCode(_DagsterProcess):
             socket.create_connection((self.settings.host, self.settings.dagster_code_port), timeout=2).close()
         except OSError as error:
             return Health(healthy=False, why=f"port {self.settings.dagster_code_port}: {error}")
-        problem = launch_problem(f"http://{self.settings.host}:{self.settings.dagster_port}")
+        problem = launch_problem(self.url)
         return Health(healthy=problem is None, why=problem or "")
 
     def tend(self, pid: int) -> None:
@@ -103,7 +110,7 @@ class DagsterWeb(_DagsterProcess):
 
     def addresses(self) -> dict[str, str]:
         """The UI."""
-        return {"url": f"http://{self.settings.host}:{self.settings.dagster_port}"}
+        return {"url": self.url}
 
     def command(self) -> list[str]:
         """The webserver."""
@@ -136,8 +143,7 @@ class DagsterDaemon(_DagsterProcess):
         """Healthy when every daemon beats and every sensor that is on has ticked lately."""
         from genre_assets.stack.services.graphql import daemon_problem, sensor_problem
 
-        url = f"http://{self.settings.host}:{self.settings.dagster_port}"
-        problem = daemon_problem(url) or sensor_problem(url)
+        problem = daemon_problem(self.url) or sensor_problem(self.url)
         return Health(healthy=problem is None, why=problem or "")
 
 

@@ -2,6 +2,7 @@
 
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from genre_assets.stack.supervision.service import Health, Service, http_health
 
@@ -26,7 +27,17 @@ class MLflow(Service):
         return [
             str(Path(sys.executable).with_name("mlflow")), "server",
             "--host", self.settings.host, "--port", str(self.settings.mlflow_port), "--workers", "1",
+            *self._allowed_hosts(),
         ]  # fmt: skip
+
+    def _allowed_hosts(self) -> list[str]:
+        """By itself it answers to local names alone, and to every other with 403."""
+        s = self.settings
+        if not (self.contained or s.mlflow_allowed_hosts):
+            return []
+        own = [urlsplit(address).netloc for address in (self.addresses()["url"], s.mlflow_url, s.mlflow_link)]
+        local = [f"localhost:{s.mlflow_port}", f"127.0.0.1:{s.mlflow_port}"]
+        return ["--allowed-hosts", ",".join(dict.fromkeys([*own, *local, *s.mlflow_allowed_hosts]))]
 
     def environment(self) -> dict[str, str]:
         """Stores; the job runner of MLflow 3 (eight more processes) stays off."""

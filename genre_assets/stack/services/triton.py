@@ -19,7 +19,9 @@ from genre_assets.triton.control import TritonControl
 from genre_assets.triton.leftovers import remove_orphans, remove_shared_memory, shm_prefix
 from genre_assets.triton.protocol import ENSEMBLE
 
-LOOPBACK = "127.0.0.1"  # whatever the other services listen on: only the door reaches the server
+LOOPBACK = (
+    "127.0.0.1"  # whatever the other services listen on: only the door reaches the server (in containers by a network)
+)
 VERIFY_SECONDS = 15.0  # for a revived model to answer, on a busy machine; else the server is restarted
 LOAD_SECONDS = 30.0  # for reviving: a load that hangs is no revival, and holds up the one who keeps the server
 
@@ -59,8 +61,7 @@ class Triton(Service):
         }
 
     def prepare(self) -> None:
-        """Lay out the backend and, before the first release, an empty repository."""
-        binary.stage_backends(self.settings.home / "triton" / "backends")
+        """Before the first release, make an empty repository."""
         self.repository.ensure()
 
     def command(self) -> list[str]:
@@ -68,8 +69,14 @@ class Triton(Service):
         s = self.settings
         return binary.command(
             s.repository,
-            s.home / "triton" / "backends",
-            binary.Listen(LOOPBACK, s.triton_inner_http_port, s.triton_inner_grpc_port, s.triton_metrics_port, s.host),
+            binary.stage_backends(s.home / "triton" / "backends"),
+            binary.Listen(
+                s.host if self.contained else LOOPBACK,
+                s.triton_inner_http_port,
+                s.triton_inner_grpc_port,
+                s.triton_metrics_port,
+                s.host,
+            ),
             token=s.triton_admin_token.get_secret_value(),
             door_key=s.triton_door_key.get_secret_value(),
             load=(ENSEMBLE,) if self.repository.is_released else (),

@@ -11,7 +11,6 @@ from typing import Literal
 from genre_assets.errors import GenreError
 from genre_assets.processes import MARKER, dies_with_parent, end_session, stopped_members
 from genre_assets.stack.supervision.lights import Light, Seen
-from genre_assets.stack.supervision.log_files import append
 from genre_assets.stack.supervision.service import Health, Service, check_port_free
 
 State = Literal["waiting", "starting", "healthy", "unhealthy", "unknown", "restarting", "failed", "stopped"]
@@ -121,9 +120,8 @@ class Keeper(threading.Thread):
             self.service.cleanup()
 
     def _spawn(self) -> "subprocess.Popen[bytes]":
-        log = self.service.log
         environment = {**os.environ, **self.service.environment(), MARKER: str(self.service.settings.home)}
-        with append(log) as output:
+        with self.service.output() as output:
             return subprocess.Popen(
                 [*dies_with_parent(), *self.service.command()],
                 stdin=subprocess.DEVNULL,

@@ -8,12 +8,14 @@ import os
 import signal
 import socket
 from dataclasses import dataclass
+from io import BufferedWriter
 from pathlib import Path
 from urllib.error import URLError
 from urllib.request import urlopen
 
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings
+from genre_assets.stack.supervision.log_files import append
 
 PROJECT_ROOT = Path(__file__).resolve().parents[3]
 
@@ -38,6 +40,7 @@ class Service:
     light_seconds: float = 5.0  # between two questions after its health
     light_deadline: float = 10.0  # for one answer
     wrong_seconds: float = 30.0  # not healthy for longer, it is restarted
+    contained = False  # alone in a container: the services that it asks are elsewhere, at the addresses in the settings
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -45,7 +48,11 @@ class Service:
     @property
     def log(self) -> Path:
         """The file that takes what the process prints."""
-        return self.settings.home / "logs" / f"{self.name}.log"
+        return Path("/dev/stdout") if self.contained else self.settings.home / "logs" / f"{self.name}.log"
+
+    def output(self) -> BufferedWriter:
+        """What the process prints goes here: its log file, or the output of this process, which is the container's log."""
+        return os.fdopen(os.dup(1), "wb") if self.contained else append(self.log)
 
     @property
     def ports(self) -> dict[str, int]:
