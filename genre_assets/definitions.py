@@ -23,6 +23,7 @@ from genre_assets.models import sensors as models_sensors  # noqa: E402
 from genre_assets.packaging import assets as packaging_assets  # noqa: E402
 from genre_assets.packaging import checks as packaging_checks  # noqa: E402
 from genre_assets.resources import END_MLFLOW_RUN, default_resources  # noqa: E402
+from genre_assets.serving import alert_sensors  # noqa: E402
 from genre_assets.serving import assets as serving_assets  # noqa: E402
 from genre_assets.serving import checks as serving_checks  # noqa: E402
 from genre_assets.serving import sensors as serving_sensors  # noqa: E402
@@ -36,7 +37,12 @@ STAGES: tuple[tuple[str, Sequence[Any]], ...] = (
     ("serving", serving_assets.ASSETS),
 )
 CHECKS = [*audio_checks.CHECKS, *models_checks.CHECKS, *packaging_checks.CHECKS, *serving_checks.CHECKS]
-SENSORS: Sequence[dg.SensorDefinition] = [*audio_sensors.SENSORS, *models_sensors.SENSORS, *serving_sensors.SENSORS]
+SENSORS: Sequence[dg.SensorDefinition] = [
+    *audio_sensors.SENSORS,
+    *models_sensors.SENSORS,
+    *serving_sensors.SENSORS,
+    *alert_sensors.SENSORS,
+]
 
 # Jobs take a stage's assets from its list, so that none can be forgotten.
 AUDIO, MODELS, PACKAGING = (

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from genre_assets import audit
 from genre_assets.database import Database
-from genre_assets.serving import sensors
+from genre_assets.serving import alert_sensors
 from genre_assets.serving.alerts.channels import Message
 from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.drift_assets import drift_reports
@@ -87,14 +87,14 @@ def tick(sensor: Any, instance: dg.DagsterInstance, resources: dict[str, Any], c
 def test_every_failed_check_between_two_ticks_is_read_once(
     instance: dg.DagsterInstance, platform: dict[str, Any], memory: Memory
 ) -> None:
-    cursor = tick(sensors.alert_on_checks, instance, platform)
+    cursor = tick(alert_sensors.alert_on_checks, instance, platform)
     evaluate(instance, passed=False)
-    cursor = tick(sensors.alert_on_checks, instance, platform, cursor)
-    cursor = tick(sensors.alert_on_checks, instance, platform, cursor)
+    cursor = tick(alert_sensors.alert_on_checks, instance, platform, cursor)
+    cursor = tick(alert_sensors.alert_on_checks, instance, platform, cursor)
     evaluate(instance, passed=True)
     evaluate(instance, passed=False)
     evaluate(instance, passed=True)
-    tick(sensors.alert_on_checks, instance, platform, cursor)
+    tick(alert_sensors.alert_on_checks, instance, platform, cursor)
     platform["alerts"].deliver()
     key = "check:drift_reports:feature_drift"
     assert memory.kinds == [("opened", key), ("resolved", key), ("opened", key), ("resolved", key)]
@@ -105,12 +105,12 @@ def test_a_move_to_the_fallback_is_told_and_its_end_as_well(
 ) -> None:
     database = platform["database"]
     route_state.confirm(database, "champion", actor="build", reason="first")
-    cursor = tick(sensors.alert_on_platform, instance, platform)
+    cursor = tick(alert_sensors.alert_on_platform, instance, platform)
     route_state.confirm(database, "fallback", actor="drift", reason="2 of 3")
-    cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
-    cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
+    cursor = tick(alert_sensors.alert_on_platform, instance, platform, cursor)
+    cursor = tick(alert_sensors.alert_on_platform, instance, platform, cursor)
     route_state.confirm(database, "champion", actor="drift", reason="3 clean")
-    tick(sensors.alert_on_platform, instance, platform, cursor)
+    tick(alert_sensors.alert_on_platform, instance, platform, cursor)
     assert memory.kinds == [("opened", "route"), ("resolved", "route")]
     assert len(audit.history(database)) == 2
 
@@ -119,14 +119,14 @@ def test_a_triton_that_is_down_is_told_once_released(
     instance: dg.DagsterInstance, platform: dict[str, Any], memory: Memory
 ) -> None:
     platform["triton"].is_ready = False
-    cursor = tick(sensors.alert_on_platform, instance, platform)
-    cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
+    cursor = tick(alert_sensors.alert_on_platform, instance, platform)
+    cursor = tick(alert_sensors.alert_on_platform, instance, platform, cursor)
     assert memory.kinds == [], "nothing is released yet"
     route_state.confirm(platform["database"], "champion", actor="build", reason="first")
     for _ in range(3):
-        cursor = tick(sensors.alert_on_platform, instance, platform, cursor)
+        cursor = tick(alert_sensors.alert_on_platform, instance, platform, cursor)
     platform["triton"].is_ready = True
-    tick(sensors.alert_on_platform, instance, platform, cursor)
+    tick(alert_sensors.alert_on_platform, instance, platform, cursor)
     assert memory.kinds == [("opened", "triton"), ("resolved", "triton")]
 
 
@@ -150,7 +150,7 @@ def test_a_failed_run_is_told_and_resolved_by_a_good_one(
         sensor_name="alert_on_failed_run", dagster_event=event, dagster_instance=instance,
         dagster_run=failed.dagster_run, resources={k: platform[k] for k in ("settings", "alerts")},
     )  # fmt: skip
-    sensors.alert_on_failed_run(context.for_run_failure())
+    alert_sensors.alert_on_failed_run(context.for_run_failure())
     fail = False
     good = build.execute_in_process(instance=instance)
     (event,) = [e for e in good.all_events if e.event_type_value == "PIPELINE_SUCCESS"]
@@ -158,7 +158,7 @@ def test_a_failed_run_is_told_and_resolved_by_a_good_one(
         sensor_name="resolve_on_succeeded_run", dagster_event=event, dagster_instance=instance,
         dagster_run=good.dagster_run, resources={k: platform[k] for k in ("settings", "alerts")},
     )  # fmt: skip
-    sensors.resolve_on_succeeded_run(context)
+    alert_sensors.resolve_on_succeeded_run(context)
     platform["alerts"].deliver()
     assert memory.kinds == [("opened", "run:build"), ("resolved", "run:build")]
 
@@ -167,7 +167,7 @@ def test_wrong_keys_and_a_silent_s3_open_an_alert_that_resolves(
     instance: dg.DagsterInstance, platform: dict[str, Any], memory: Memory, store: ObjectStore, s3_settings: Settings
 ) -> None:
     def s3_tick(settings: Settings, cursor: str | None) -> str | None:
-        cursor = tick(sensors.alert_on_s3, instance, {**platform, "settings": settings}, cursor)
+        cursor = tick(alert_sensors.alert_on_s3, instance, {**platform, "settings": settings}, cursor)
         platform["alerts"].deliver()
         return cursor
 
@@ -190,7 +190,7 @@ def test_open_alerts_are_named_where_the_ui_shows_the_tick(
 ) -> None:
     platform["alerts"] = Alerts(database, [], repeat=timedelta(hours=1))
     platform["alerts"].report("run:build", "a run of build failed", "boom")
-    wanted = {name: platform[name] for name in sensors.alert_on_platform.required_resource_keys}
-    result = sensors.alert_on_platform(dg.build_sensor_context(instance=instance, resources=wanted))
+    wanted = {name: platform[name] for name in alert_sensors.alert_on_platform.required_resource_keys}
+    result = alert_sensors.alert_on_platform(dg.build_sensor_context(instance=instance, resources=wanted))
     assert isinstance(result, dg.SkipReason)
     assert "1 alerts are open: a run of build failed; no channel is set" in str(result.skip_message)
