@@ -44,7 +44,7 @@ _TYPES = {
     r"--[^\n]*": "",
     r"ADD COLUMN IF NOT EXISTS": "ADD COLUMN",
     r"(ADD COLUMN reported_at text) [^;]*": r"\1",  # the next statement drops its default
-    r"(ALTER TABLE \w+ ALTER|COMMENT ON) [^;]*;": "",
+    r"(ALTER TABLE \w+ (ALTER|DROP CONSTRAINT|ADD CONSTRAINT)|COMMENT ON) [^;]*;": "",
 }
 _DIALECT = {
     r"::\w+(\[\])?": "",
