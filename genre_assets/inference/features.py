@@ -13,7 +13,6 @@ from genre_assets.audio.dsp import kernel
 from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.errors import PermanentFailure
 from genre_assets.inference.answers import Facts
-from genre_assets.inference.capture import Pending, PendingClips
 from genre_assets.inference.items import ItemError, ItemReader, address_of, timed_read
 
 log = logging.getLogger(__name__)
@@ -25,17 +24,7 @@ class FeatureMaker:
     Raises `PermanentFailure` if the code beside it does not make the rows that the models were trained on.
     """
 
-    def __init__(
-        self,
-        reader: ItemReader,
-        limits: Limits,
-        *,
-        feature_set: str,
-        version: str,
-        segments: int,
-        clips: PendingClips | None = None,
-    ) -> None:
-        """With `clips` the bytes of items are kept until their answers are known."""
+    def __init__(self, reader: ItemReader, limits: Limits, *, feature_set: str, version: str, segments: int) -> None:
         have = FEATURE_SETS.get(feature_set)
         if have is None or have.version != version:
             raise PermanentFailure(
@@ -46,32 +35,25 @@ class FeatureMaker:
         self.limits = limits
         self.feature_set = have
         self.segments = segments
-        self.clips = clips
         kernel.load()  # compiled or fetched before the first request, not in it
         sandbox.start(limits.max_seconds)  # likewise
 
-    def make(
-        self, items: Sequence[bytes], tag: str = "", *, probe: bool = False
-    ) -> tuple[NDArray[np.float32], list[Facts]]:
+    def make(self, items: Sequence[bytes], tag: str = "") -> tuple[NDArray[np.float32], list[Facts]]:
         """Features float32 [n, segments, columns] (NaN where there is none) and facts of every item, in order.
 
-        `tag` is what the client said of the request. Of a `probe` no bytes are kept.
+        `tag` is what the client said of the request.
         """
         features = np.full((len(items), self.segments, len(self.feature_set.columns)), np.nan, np.float32)
         refused = self.reader.over_budget(items)
         facts = []
         for place, item in enumerate(items):
-            rows, known = (
-                self._one(item, keep=not probe)
-                if refused is None
-                else (None, Facts(code=refused.code, error=refused.detail))
-            )
+            rows, known = self._one(item) if refused is None else (None, Facts(code=refused.code, error=refused.detail))
             if rows is not None:
                 features[place, : len(rows)] = rows[: self.segments]
             facts.append(replace(known, address=address_of(item), tag=tag))
         return features, facts
 
-    def _one(self, item: bytes, *, keep: bool) -> tuple[NDArray[np.float32] | None, Facts]:
+    def _one(self, item: bytes) -> tuple[NDArray[np.float32] | None, Facts]:
         try:
             data, fetch_ms = timed_read(self.reader, item)
             made = extract_item(data, feature_set=self.feature_set.name, limits=self.limits)
@@ -82,8 +64,6 @@ class FeatureMaker:
         except Exception as error:  # the other items of the request must have their answers
             log.exception("an item broke the feature extraction")
             return None, Facts(code="internal", error=f"feature extraction failed: {type(error).__name__}")
-        clips = None if address_of(item) or not keep else self.clips
-        pending = clips.keep(data, made.fingerprint) if clips else Pending()
         return made.features, Facts(
             made.fingerprint,
             decode_ms=made.decode_s * 1e3,
@@ -93,6 +73,4 @@ class FeatureMaker:
             sample_rate=made.sample_rate,
             channels=made.channels,
             duration_s=made.duration_s,
-            pending=pending.name,
-            not_kept=pending.problem,
         )

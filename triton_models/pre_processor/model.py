@@ -59,8 +59,8 @@ class TritonPythonModel:
             feature_set=given["feature_set"],
             version=given["feature_set_version"],
             segments=int(given["segments"]),
-            clips=_clips(settings),
         )
+        self.clips = _clips(settings)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
@@ -69,10 +69,10 @@ class TritonPythonModel:
         try:
             items = pb_utils.get_input_tensor_by_name(request, AUDIO).as_numpy().reshape(-1)
             refused = refused_id(request.request_id())
-            probe = request.request_id().startswith(PROBE)
-            items = items if refused is None else [b""] * len(items)
-            features, facts = self.maker.make(items, _tag(request), probe=probe)
+            features, facts = self.maker.make(items if refused is None else [b""] * len(items), _tag(request))
             facts = facts if refused is None else [refused] * len(items)
+            if self.clips is not None and not request.request_id().startswith(PROBE):
+                facts = self.clips.keep_all(items, facts)
             sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
             encoded = np.array(sealed, dtype=object).reshape(-1, 1)
             return pb_utils.InferenceResponse([pb_utils.Tensor(FEATURES, features), pb_utils.Tensor(FACTS, encoded)])
