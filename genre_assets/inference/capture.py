@@ -12,11 +12,13 @@ clip, not the answer, and is counted; the row of such a clip has no address.
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
+
+from genre_assets.inference.answers import Facts
 
 if TYPE_CHECKING:
     from genre_assets.settings import Settings
@@ -67,7 +69,14 @@ class PendingClips:
         self.max_bytes = max_bytes
         self._held = self._files = 0
         self._measured = -MEASURE_SECONDS
-        make_folders(folder)
+
+    def keep_all(self, items: Sequence[bytes], facts: Sequence[Facts]) -> list[Facts]:
+        """Keep the clips of a request that may be kept; the facts, which say where. Items named by an address lie elsewhere."""
+        told = []
+        for item, known in zip(items, facts, strict=True):
+            pending = Pending() if known.code or known.address else self.keep(item, known.fingerprint)
+            told.append(replace(known, pending=pending.name, not_kept=pending.problem))
+        return told
 
     def keep(self, data: bytes, fingerprint: str) -> Pending:
         """Write the bytes of a clip, if it may be kept; they are safe against a kill of this process then."""
@@ -76,7 +85,11 @@ class PendingClips:
         try:
             if not self._has_room(len(data)):
                 return Pending(problem="the spool is full")
-            return Pending(self._written(data))
+            try:
+                return Pending(self._written(data))
+            except FileNotFoundError:  # the first one, or somebody has removed the folder
+                make_folders(self.folder)
+                return Pending(self._written(data))
         except OSError as error:  # a full disk must not stop the serving
             return Pending(problem=os.strerror(error.errno or 0))
 

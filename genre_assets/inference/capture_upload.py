@@ -71,7 +71,6 @@ class ClientsAudio:
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run, name="clients-audio", daemon=True)
         if rules.mode != "off" or folder.is_dir():
-            make_folders(folder)
             self._thread.start()
 
     def decide(self, facts: Facts, given: Answer) -> str:
@@ -138,6 +137,7 @@ class ClientsAudio:
         """Upload what is ready. A clip with a problem of its own does not hold up those after it."""
         from botocore.exceptions import ClientError
 
+        make_folders(self.folder)
         self._sweep()
         problems: list[ClientError] = []
         for path, _ in held(self.folder / READY):

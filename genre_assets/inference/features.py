@@ -13,7 +13,6 @@ from genre_assets.audio.dsp import kernel
 from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.errors import PermanentFailure
 from genre_assets.inference.answers import Facts
-from genre_assets.inference.capture import Pending, PendingClips
 from genre_assets.inference.items import ItemError, ItemReader, address_of, timed_read
 from genre_assets.inference.timeline import Parts
 
@@ -26,17 +25,7 @@ class FeatureMaker:
     Raises `PermanentFailure` if the code beside it does not make the rows that the models were trained on.
     """
 
-    def __init__(
-        self,
-        reader: ItemReader,
-        limits: Limits,
-        *,
-        feature_set: str,
-        version: str,
-        segments: int,
-        clips: PendingClips | None = None,
-    ) -> None:
-        """With `clips` the bytes of items are kept until their answers are known."""
+    def __init__(self, reader: ItemReader, limits: Limits, *, feature_set: str, version: str, segments: int) -> None:
         have = FEATURE_SETS.get(feature_set)
         if have is None or have.version != version:
             raise PermanentFailure(
@@ -47,27 +36,19 @@ class FeatureMaker:
         self.limits = limits
         self.feature_set = have
         self.segments = segments
-        self.clips = clips
         kernel.load()  # compiled or fetched before the first request, not in it
         sandbox.start(limits.max_seconds)  # likewise
 
-    def make(
-        self, items: Sequence[bytes], tag: str = "", *, probe: bool = False
-    ) -> tuple[NDArray[np.float32], list[Facts]]:
+    def make(self, items: Sequence[bytes], tag: str = "") -> tuple[NDArray[np.float32], list[Facts]]:
         """Features float32 [n, segments, columns] (NaN where there is none) and facts of every item, in order.
 
-        `tag` is what the client said of the request. Of a `probe` no bytes are kept.
+        `tag` is what the client said of the request.
         """
-        features, facts, _ = self.make_with_parts(items, tag, probe=probe)
+        features, facts, _ = self.make_with_parts(items, tag)
         return features, facts
 
     def make_with_parts(
-        self,
-        items: Sequence[bytes],
-        tag: str = "",
-        make_parts: Callable[[bytes], Parts] | None = None,
-        *,
-        probe: bool = False,
+        self, items: Sequence[bytes], tag: str = "", make_parts: Callable[[bytes], Parts] | None = None
     ) -> tuple[NDArray[np.float32], list[Facts], list[bytes]]:
         """The same, and the encoded parts of each item, made by `make_parts` of its bytes; all empty without it."""
         features = np.full((len(items), self.segments, len(self.feature_set.columns)), np.nan, np.float32)
@@ -82,14 +63,14 @@ class FeatureMaker:
                 rows, known = None, Facts(code=error.code, error=error.detail)
                 parts.append(Parts(error=str(error)))
             else:
-                rows, known = self._one(data, fetch_ms, keep=not (probe or address_of(item)))
+                rows, known = self._one(data, fetch_ms)
                 parts.append(make_parts(data) if make_parts else Parts())
             if rows is not None:
                 features[place, : len(rows)] = rows[: self.segments]
             facts.append(replace(known, address=address_of(item), tag=tag))
         return features, facts, [some.encode() if make_parts else b"" for some in parts]
 
-    def _one(self, data: bytes, fetch_ms: float, *, keep: bool) -> tuple[NDArray[np.float32] | None, Facts]:
+    def _one(self, data: bytes, fetch_ms: float) -> tuple[NDArray[np.float32] | None, Facts]:
         try:
             made = extract_item(data, feature_set=self.feature_set.name, limits=self.limits)
         except AudioError as error:
@@ -97,8 +78,6 @@ class FeatureMaker:
         except Exception as error:  # the other items of the request must have their answers
             log.exception("an item broke the feature extraction")
             return None, Facts(code="internal", error=f"feature extraction failed: {type(error).__name__}")
-        clips = self.clips if keep else None
-        pending = clips.keep(data, made.fingerprint) if clips else Pending()
         return made.features, Facts(
             made.fingerprint,
             decode_ms=made.decode_s * 1e3,
@@ -110,6 +89,4 @@ class FeatureMaker:
             duration_s=made.duration_s if made.is_length_known else 0.0,
             heard_from_s=made.heard_from_s,
             heard_s=made.heard_s,
-            pending=pending.name,
-            not_kept=pending.problem,
         )

@@ -39,6 +39,9 @@ def test_a_disk_that_refuses_costs_the_clip_and_leaves_nothing(tmp_path: Path, m
     def full(*args: object) -> int:
         raise OSError(28, "No space left on device")
 
+    assert clips.keep(b"first", HASHES[0]).name, "the folders are made when they are needed"
+    for path in (tmp_path / "capture" / "pending").iterdir():
+        path.unlink()
     monkeypatch.setattr(os, "write", full)
     assert clips.keep(b"x" * 100, HASHES[0]) == Pending(problem="No space left on device")
     monkeypatch.undo()

@@ -64,8 +64,8 @@ class TritonPythonModel:
             feature_set=given["feature_set"],
             version=given["feature_set_version"],
             segments=int(given["segments"]),
-            clips=_clips(settings),
         )
+        self.clips = _clips(settings)
 
         self.parts = PartsMaker(
             limits,
@@ -100,10 +100,10 @@ class TritonPythonModel:
         refused = refused_id(request.request_id())
         if refused is not None:
             items, make_parts = [b""] * len(items), None
-        features, facts, parts = self.maker.make_with_parts(
-            items, _tag(request), make_parts, probe=request.request_id().startswith(PROBE)
-        )
+        features, facts, parts = self.maker.make_with_parts(items, _tag(request), make_parts)
         facts = facts if refused is None else [refused] * len(items)
+        if self.clips is not None and not request.request_id().startswith(PROBE):
+            facts = self.clips.keep_all(items, facts)
         sealed = self.seals.seal("facts", request.request_id(), [f.encode() for f in facts], [features])
         return pb_utils.InferenceResponse(
             [
