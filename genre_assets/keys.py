@@ -3,6 +3,7 @@
 raw         <label>/<anything>                       audio, as it was ingested
 <label>/clients/<SHA-256>.<suffix>       a client's clip that people labelled, as it was answered
 groups.csv                               which files are of one artist or album
+splits.csv                               which files train and which are held out, where somebody says
 labels.yaml                              the label set, once it is kept
 labels/<time>-<hash>.csv                 labels of served items, given by people
 clients     raw/<day>/<content hash>.<ending>            audio of clients, as it was sent
@@ -25,6 +26,7 @@ import re
 from datetime import datetime
 
 GROUPS = "groups.csv"
+SPLITS = "splits.csv"
 LABEL_SET = "labels.yaml"
 LABEL_FILES = "labels/"
 READY_TABLES = "ready/current.json"
@@ -45,7 +47,7 @@ _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 
 def is_audio(key: str) -> bool:
     """Whether an object of the raw bucket is somebody's file, not the platform's own."""
-    return not key.startswith((GROUPS, LABEL_SET, LABEL_FILES))
+    return not key.startswith((GROUPS, SPLITS, LABEL_SET, LABEL_FILES))
 
 
 def label_file(at: datetime, content: bytes) -> str:

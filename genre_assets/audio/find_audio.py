@@ -1,6 +1,6 @@
 """What of a source is audio, of which label, and under which key: by its folders, or by what it says itself.
 
-It may say it in `metadata.csv`, as Hugging Face's audio folders do (columns file_name, label and, if known, group),
+It may say it in `metadata.csv`, as Hugging Face's audio folders do (columns file_name, label and, if known, group and split),
 and name groups of files (an artist, an album) in `groups.csv` (columns key, group).
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from genre_assets import keys, text
-from genre_assets.audio import groups
+from genre_assets.audio import groups, splits
 from genre_assets.audio.sources import Source
 from genre_assets.errors import BadInput
 from genre_assets.labels import RULE, LabelSet, name_for
@@ -25,7 +25,7 @@ NAMED = 5  # files that a message names
 
 @dataclass(frozen=True)
 class Found:
-    """Names of files by their keys, in order; groups by key, where known; of the rest, by folder, how many and why left out.
+    """Names of files by their keys, in order; groups and splits by key, where known; of the rest, by folder, how many and why left out.
 
     `labels` is the set that the files are of; `missing` are the labels that would have to be added for the files of
     folders, or with labels, that are in no set.
@@ -33,6 +33,7 @@ class Found:
 
     files: Mapping[str, PurePosixPath]
     groups: Mapping[str, str]
+    splits: Mapping[str, str]
     left_out: Mapping[str, str]
     labels: LabelSet
     missing: Sequence[str] = ()
@@ -40,10 +41,11 @@ class Found:
 
 @dataclass(frozen=True)
 class _Said:
-    """What `metadata.csv` says: labels and groups by file name."""
+    """What `metadata.csv` says: labels, groups and splits by file name."""
 
     labels: Mapping[str, str]
     groups: Mapping[str, str]
+    splits: Mapping[str, str]
 
 
 def find_audio(
@@ -79,6 +81,7 @@ def find_audio(
     return Found(
         files=taken,
         groups=_groups(source, said, taken, listed=keys.GROUPS in everything),
+        splits={key: said.splits[str(name)] for key, name in taken.items() if str(name) in said.splits},
         left_out=_counted({name: reason for name, reason in why.items() if reason}),
         labels=labels,
         missing=unknown if closed else (),
@@ -119,7 +122,8 @@ def _nothing(source: Source, labels: LabelSet, texts: Sequence[str]) -> str:
 def _metadata(source: Source, *, listed: bool) -> _Said:
     labels: dict[str, str] = {}
     said: dict[str, str] = {}
-    for line, row in _rows(source, METADATA, ("file_name", "label"), optional=("group",)) if listed else ():
+    stated: dict[str, str] = {}
+    for line, row in _rows(source, METADATA, ("file_name", "label"), optional=("group", "split")) if listed else ():
         name = str(PurePosixPath(row["file_name"]))
         if labels.setdefault(name, row["label"]) != row["label"]:
             raise BadInput(
@@ -127,7 +131,9 @@ def _metadata(source: Source, *, listed: bool) -> _Said:
             )
         if row["group"]:
             said[name] = row["group"]
-    return _Said(labels, said)
+        if row["split"]:
+            stated[name] = splits.checked(row["split"], f"{source.title}/{METADATA}, line {line}")
+    return _Said(labels, said, stated)
 
 
 def _rows(

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from genre_assets import labels
-from genre_assets.audio import groups
+from genre_assets.audio import groups, splits
 from genre_assets.audio.tables import listing
 from genre_assets.errors import BadInput
 from genre_assets.labels import Label, LabelSet
@@ -77,6 +77,8 @@ def rename(store: ObjectStore, settings: Settings, old: str, new: str) -> tuple[
         if target not in there:
             store.copy(bucket, source, bucket, target)
     groups.add_for_copies(store, settings, moved)
+    split_of = splits.read(store, settings)
+    splits.add(store, settings, {target: split_of[source] for source, target in moved.items() if source in split_of})
     labels.keep(store, settings, after)
     for source in moved:
         store.delete(bucket, source)

@@ -49,7 +49,7 @@ def ingest(
 
     Before the first model every sub-folder with audio is a label; afterwards a new one is added by genre-assets labels add.
 
-    A metadata.csv in it (file_name, label, group) counts before the sub-folders, a groups.csv (key, group) names groups.
+    A metadata.csv in it (file_name, label, group, split) counts before the sub-folders, a groups.csv (key, group) names groups.
 
     What is there already is not sent again. The sensor of the running stack then extracts the features.
 
@@ -94,6 +94,8 @@ def _ingest_audio(
         say(f"to take them as labels: genre-assets labels add {' '.join(report.missing)}, then ingest again")
     if report.groups:
         typer.echo(f"{report.groups} groups new or changed, in s3://{settings.raw_bucket}/groups.csv")
+    if report.splits:
+        typer.echo(f"{report.splits} splits new or changed, in s3://{settings.raw_bucket}/splits.csv")
     if report.from_tags:
         typer.echo(
             f"{report.from_tags} files have the group that their tags name, in s3://{settings.raw_bucket}/groups.csv "

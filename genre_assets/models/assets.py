@@ -10,7 +10,7 @@ from typing import Any
 import dagster as dg
 
 from genre_assets import keys, labels, pools
-from genre_assets.audio import groups
+from genre_assets.audio import groups, splits
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.models.data import stored, training
@@ -35,7 +35,8 @@ def training_set(
     """Every segment's features with its genre, group and split: train, validation, test.
 
     Splits are stratified by genre and grouped by artist or album (`groups.csv`), else by recording; near-duplicates
-    share a group. They follow from a hash of the group, so that new clips leave the old ones where they are. Ready
+    share a group. They follow from a hash of the group, so that new clips leave the old ones where they are, or are
+    stated (`splits.csv`). Ready
     feature tables (`genre-assets ingest --table`, `GENRE_FEATURE_TABLES`) may stand in for audio, and may bring their own
     splits.
     """
@@ -49,6 +50,7 @@ def training_set(
         cut=Cut.from_settings(settings),
         labels=source.labels.names,
         groups=groups.read(store, settings),
+        splits=splits.read(store, settings),
         min_clips=settings.min_clips_per_genre,
     )
     stored.write(store, settings, made)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from genre_assets import labels
-from genre_assets.audio import groups, label_changes
+from genre_assets.audio import groups, label_changes, splits
 from genre_assets.audio.ingest import ingest
 from genre_assets.audio.sources import Folder
 from genre_assets.audio.tables import inventory
@@ -124,12 +124,14 @@ def test_a_renamed_label_takes_its_audio_and_groups_along_and_extracts_nothing_a
 ) -> None:
     put(store, settings, "robin/a.wav", "robin/deep/b.wav", "wren/c.wav")
     groups.add(store, settings, {"robin/a.wav": "garden", "wren/c.wav": "wood"})
+    splits.add(store, settings, {"robin/a.wav": "test", "wren/c.wav": "train"})
     inventory.update(store, settings, ["robin", "wren"])
     refresh(store, settings, ["robin", "wren"])
     label, moved = label_changes.rename(store, settings, "robin", "Redbreast")
     assert (label.name, label.aliases, moved) == ("redbreast", ("robin",), 2)
     assert audio_in(store, settings) == ["redbreast/a.wav", "redbreast/deep/b.wav", "wren/c.wav"]
     assert groups.read(store, settings)["redbreast/a.wav"] == "garden"
+    assert splits.read(store, settings)["redbreast/a.wav"] == "test"
     inventory.update(store, settings, ["redbreast"])
     done = refresh(store, settings, ["redbreast"])
     assert (len(done.tables["redbreast"]) > 0, done.extracted) == (True, 0)

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_assets.audio import splits as stated_splits
+
 if TYPE_CHECKING:
     import pandas as pd
 
-TRAIN, VALIDATION, TEST = "train", "validation", "test"
-SPLITS = (TRAIN, VALIDATION, TEST)
+SPLITS = stated_splits.SPLITS
+TRAIN, VALIDATION, TEST = SPLITS
 HELD_OUT_SHARE = 0.3
 """Share of a genre's groups that is held out, half of it for test."""
 MINIMUM_FOR_HELD_OUT = 3
@@ -33,12 +35,15 @@ def unit_hash(text: str, salt: str = "") -> float:
     return int.from_bytes(digest, "big") / 2**64
 
 
-def assign_splits(groups: Sequence[str], labels: Sequence[str]) -> list[str]:
+def assign_splits(groups: Sequence[str], labels: Sequence[str], stated: Sequence[str] = ()) -> list[str]:
     """The split of each row.
 
     In each genre the groups with the smallest hashes are held out: those below `HELD_OUT_SHARE`, but at least one
     where there are `MINIMUM_FOR_HELD_OUT` groups and never more than about a third. Of these the smallest go to test.
     A group with rows in several genres has one place.
+
+    `stated` are the splits that somebody stated for the rows, empty where nobody did. They count; of several in one group
+    (which near-duplicates have joined) the one that is farthest from training.
     """
     members: dict[str, set[str]] = defaultdict(set)
     for group, label in zip(groups, labels, strict=True):
@@ -49,6 +54,8 @@ def assign_splits(groups: Sequence[str], labels: Sequence[str]) -> list[str]:
         held, test = _sizes([unit_hash(g) for g in ranked])
         for rank, group in enumerate(ranked):
             place.setdefault(group, TEST if rank < test else VALIDATION if rank < held else TRAIN)
+    for split in SPLITS:
+        place |= {group: split for group, said in zip(groups, stated, strict=bool(stated)) if said == split}
     return [place[group] for group in groups]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.audio.decoding.cut import Cut
+from genre_assets.audio.splits import check_groups
 from genre_assets.errors import BadInput
 from genre_assets.models.data import split as splitting
 
@@ -107,6 +108,7 @@ def build(
     cut: Cut,
     labels: Sequence[str],
     groups: Mapping[str, str] | None = None,
+    splits: Mapping[str, str] | None = None,
     min_clips: int = 3,
 ) -> TrainingSet:
     """Group, split and name the rows.
@@ -118,6 +120,7 @@ def build(
     cut : how the clips were cut into rows.
     labels : the names of the label set, in order. Those without a row are no class of the models.
     groups : key -> group (artist, album), where known; a recording without one is its own group.
+    splits : key -> split, where somebody stated one; the others' follow from their groups. Not for rows with `split`.
     min_clips : the fewest recordings that a genre may have.
 
     Raises `BadInput` for a table from which no model can be learned; the message says what to do.
@@ -135,9 +138,12 @@ def build(
         merged = before - frame["group"].nunique()
         frame, dropped = _drop_copies_of_held_out(frame, pairs)
     else:
+        stated = frame["key"].map(dict(splits or {})).fillna("").tolist()
+        group_of = dict(zip(frame["key"], frame["group"], strict=True))
+        check_groups(group_of, {key: split for key, split in (splits or {}).items() if key in group_of})
         frame["group"] = splitting.merge_groups(frame["group"].tolist(), pairs)
         merged = before - frame["group"].nunique()
-        frame["split"] = splitting.assign_splits(frame["group"].tolist(), frame["genre"].tolist())
+        frame["split"] = splitting.assign_splits(frame["group"].tolist(), frame["genre"].tolist(), stated)
     frame = frame[[*IDENTITY, *columns]].astype(dict.fromkeys(columns, np.float32))
     frame = frame.sort_values(["genre", "key", "segment"], ignore_index=True)
     manifest = Manifest(
