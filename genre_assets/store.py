@@ -68,7 +68,7 @@ def s3_client(
 
 @cache
 def aws_session() -> "Session":
-    """The session that makes the clients; it reads the times of a listing in a fifth of the time that botocore takes."""
+    """The session that makes the clients; it reads the times in a listing itself, on which botocore spends most of a listing."""
     import boto3
     from botocore.session import get_session
 
