@@ -40,6 +40,9 @@ class Settings(BaseSettings):
     s3_access_key: str = "genre"
     s3_secret_key: SecretStr = SecretStr("")
     s3_region: str = "us-east-1"
+    # SQS queue of the raw bucket's event notifications, and how often the whole bucket is listed beside it.
+    s3_events: str = ""
+    s3_list_seconds: Seconds = 900.0
     raw_bucket: str = "genre-raw"
     clients_bucket: str = "genre-clients"
     features_bucket: str = "genre-features"

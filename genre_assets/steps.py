@@ -18,9 +18,11 @@ class Step(StrEnum):
     """What has just been done, as `action: step`, in the order in which it is done."""
 
     FEATURES_CHECKPOINT = "features: work that is done is kept"
+    FEATURES_INDEX = "features: the index of recordings follows the files"
     FEATURES_QUARANTINE = "features: the quarantine of a genre is written"
     FEATURES_INVENTORY = "features: the inventory of a genre is written"
     FEATURES_CLAIM = "features: the claim of an inventory is written"
+    FEATURES_SETTLED = "features: the index knows that the verdicts are written"
     FEATURES_TABLE = "features: the table of a genre is written"
     FEATURES_MANIFEST = "features: its manifest is written"
     REGISTER_UPLOAD = "register: the model is uploaded and there is a name to register it under"

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +20,9 @@ from genre_assets.settings import Settings
 
 if TYPE_CHECKING:
     import pandas as pd
+    from boto3 import Session
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import ListObjectsV2OutputTypeDef
 
 
 LINK_LASTS = timedelta(days=7)
@@ -42,11 +45,10 @@ def s3_client(
 
     Without a secret key boto3 looks for credentials itself: environment, profile, role of the machine.
     """
-    import boto3
     from botocore.config import Config
 
     secret = settings.s3_secret_key.get_secret_value()
-    return boto3.client(
+    return aws_session().client(
         "s3",
         endpoint_url=settings.s3_endpoint_url,
         aws_access_key_id=settings.s3_access_key if secret else None,
@@ -63,6 +65,27 @@ def s3_client(
             read_timeout=read_seconds,
         ),
     )
+
+
+@cache
+def aws_session() -> "Session":
+    """The session that makes the clients; it reads the times in a listing itself, on which botocore spends most of a listing."""
+    import boto3
+    from botocore.session import get_session
+
+    session = get_session()
+    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=_time)
+    return boto3.Session(botocore_session=session)
+
+
+def _time(value: Any) -> datetime:
+    from botocore.utils import parse_timestamp
+
+    try:
+        parsed = datetime.fromisoformat(str(value))
+    except ValueError:  # of another form
+        return parse_timestamp(value)
+    return parsed if parsed.tzinfo else parse_timestamp(value)
 
 
 def parse_uri(uri: str) -> tuple[str, str]:
@@ -97,20 +120,24 @@ class ObjectStore:
         """Every object under `prefix`, in key order; folders' marker objects (keys ending in `/`) are left out."""
         with translated(f"s3://{bucket}/{prefix}"):
             for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
-                for entry in page.get("Contents", []):
-                    if not entry["Key"].endswith("/"):
-                        yield ObjectInfo(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+                yield from _objects(page)
 
     def folders(self, bucket: str) -> Sequence[str]:
         """The names of the folders at the root of a bucket, in order; none if there is no such bucket."""
-        found = []
         try:
-            with translated(f"s3://{bucket}"):
-                for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Delimiter="/"):
-                    found += [entry["Prefix"].rstrip("/") for entry in page.get("CommonPrefixes", [])]
+            return self.top(bucket)[0]
         except FileNotFoundError:
             return []
-        return sorted(found)
+
+    def top(self, bucket: str) -> tuple[Sequence[str], Sequence[ObjectInfo]]:
+        """What is at the root of a bucket, in order: the names of folders, and the objects in none."""
+        folders: Sequence[str] = []
+        objects: Sequence[ObjectInfo] = []
+        with translated(f"s3://{bucket}"):
+            for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Delimiter="/"):
+                folders = [*folders, *(entry["Prefix"].rstrip("/") for entry in page.get("CommonPrefixes", []))]
+                objects = [*objects, *_objects(page)]
+        return sorted(folders), objects
 
     def exists(self, bucket: str, key: str) -> bool:
         """Whether the object is there."""
@@ -202,6 +229,12 @@ class ObjectStore:
         buffer = io.BytesIO()
         frame.to_parquet(buffer, index=False, compression="zstd")
         self.put_bytes(bucket, key, buffer.getvalue(), "application/vnd.apache.parquet")
+
+
+def _objects(page: "ListObjectsV2OutputTypeDef") -> "Iterator[ObjectInfo]":
+    for entry in page.get("Contents", []):
+        if not entry["Key"].endswith("/"):
+            yield ObjectInfo(entry["Key"], entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
 
 
 def _damaged(bucket: str, key: str, form: str, error: Exception) -> str:

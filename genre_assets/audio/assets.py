@@ -14,10 +14,12 @@ from genre_assets import labels, pools
 from genre_assets.audio import reports
 from genre_assets.audio.arrivals import materialised
 from genre_assets.audio.extract import FEATURE_SETS
+from genre_assets.audio.recordings.index import RecordingIndex
 from genre_assets.audio.tables import features as feature_tables
 from genre_assets.audio.tables import inventory, refresh
 from genre_assets.audio.workers.dask import map_on_dask
 from genre_assets.audio.workers.pool import MapTasks, map_files
+from genre_assets.database import Database
 from genre_assets.errors import BadInput
 from genre_assets.partitions import label_partitions
 from genre_assets.settings import Settings
@@ -87,15 +89,21 @@ def _shown(context: dg.AssetExecutionContext, genre: str) -> str | None:
     code_version="1",
 )
 def raw_audio(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    database: dg.ResourceParam[Database],
 ) -> dg.MaterializeResult[None]:
     """Validated inventory of the raw bucket: what each object is, and whether it can be used.
 
     Files that cannot be decoded, are silent, too short, mislabelled or there twice are listed in the quarantine with a
     reason; the others go on. Only objects that are new or overwritten are read.
     """
+    index = RecordingIndex(database, settings.raw_bucket, say=context.log.info)
     with _fan_out(settings) as map_tasks:
-        done = inventory.update(store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks)
+        done = inventory.update(
+            store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks, index=index
+        )
     _show(
         context,
         labels.names(store, settings),
@@ -126,14 +134,20 @@ def raw_audio(
     code_version="-".join(f"{name}.{features.version}" for name, features in sorted(FEATURE_SETS.items())),
 )
 def features(
-    context: dg.AssetExecutionContext, settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
+    context: dg.AssetExecutionContext,
+    settings: dg.ResourceParam[Settings],
+    store: dg.ResourceParam[ObjectStore],
+    database: dg.ResourceParam[Database],
 ) -> dg.MaterializeResult[None]:
     """Features of every usable file, a row for each segment, in one table for each genre.
 
     Content-addressed: a file whose bytes were seen before is not computed again, whatever its key is now.
     """
+    index = RecordingIndex(database, settings.raw_bucket, say=context.log.info)
     with _fan_out(settings) as map_tasks:
-        done = refresh.refresh(store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks)
+        done = refresh.refresh(
+            store, settings, context.partition_keys, say=context.log.info, map_tasks=map_tasks, index=index
+        )
     _show(
         context,
         labels.names(store, settings),

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
 import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
@@ -9,13 +10,15 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 
 from genre_assets import labels, partitions, pools
 from genre_assets.audio.arrivals import decision as arrivals
-from genre_assets.audio.arrivals import materialised
+from genre_assets.audio.arrivals import events, looks, materialised
 from genre_assets.audio.tables import listing
 from genre_assets.errors import GenreError
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
 INGESTING_JOBS = ("ingest", "build")
+NOTHING = "nothing changed in the raw bucket"
+WAITING = "waiting for the run that reads the bucket"
 
 
 @dg.sensor(
@@ -29,34 +32,53 @@ def raw_bucket(
 
     Keeps the partitions the same as the label set, too: a label that was added has its partition before its run.
 
+    With S3's events (GENRE_S3_EVENTS) it lists what they name, and everything only every GENRE_S3_LIST_SECONDS.
+
     While a run that reads the bucket is queued or under way, of whatever job, it waits, so that a bulk upload becomes a
     few runs and no work is asked for twice. What the stored tables already hold is not asked for. A listing that fails
     is a skip, never an empty bucket.
     """
-    cursor = arrivals.Cursor.load(context.cursor)
+    cursor, clock = arrivals.Cursor.load(context.cursor), time.time()
+    queue = events.EventQueue.from_settings(settings)
     try:
         names = labels.names(store, settings)
         moved = partitions.changes(context.instance.get_dynamic_partitions(labels.PARTITIONS), names)
-        now = listing.digests(store.list(settings.raw_bucket), names)
+        heard = looks.hear(queue, settings, cursor, names, clock=clock)
+        if heard.told:
+            context.log.warning(heard.told)
+        wanted = None if heard.everything else looks.to_list(heard.cursor, names)
+        if wanted == set() and heard.cursor.asked_at is None:
+            return _skip(NOTHING, moved, heard.cursor)
+        if queue is not None and _is_being_read(context.instance):
+            return _skip(WAITING, (), heard.cursor)  # what was named is kept; partitions must stay
+        now = looks.look(store, settings, names, heard.cursor.seen, wanted)
+        cursor = looks.looked(heard, clock)
         if not arrivals.needs_a_look(now, cursor):
-            return _skip("nothing changed in the raw bucket", moved)
+            return _skip(NOTHING, moved, replace(cursor, seen=now) if queue else None)
         if _is_being_read(context.instance):
-            return dg.SkipReason("waiting for the run that reads the bucket")  # whose partitions must stay
+            return _skip(WAITING, (), heard.cursor if queue else None)
         held = materialised.digests(store, settings)
+        if wanted is not None:  # an event may have been lost: before a run is asked for, what differs is listed
+            now = looks.look(store, settings, names, now, set(listing.changed(now, held)) - wanted)
     except (GenreError, FileNotFoundError) as error:
         return dg.SkipReason(f"the raw bucket cannot be compared: {error}")
-    decision = arrivals.decide(now, held, cursor, clock=time.time())
+    decision = arrivals.decide(now, held, cursor, clock=clock)
     if decision.action == "skip":
-        return dg.SensorResult(
-            skip_reason=decision.reason, cursor=decision.cursor.dump(), dynamic_partitions_requests=moved
-        )
+        return _skip(decision.reason, moved, decision.cursor)
     return dg.SensorResult(
         run_requests=[_request(decision.genres)], cursor=decision.cursor.dump(), dynamic_partitions_requests=moved
     )
 
 
-def _skip(reason: str, moved: Sequence[partitions.Change]) -> dg.SensorResult | dg.SkipReason:
-    return dg.SensorResult(skip_reason=reason, dynamic_partitions_requests=moved) if moved else dg.SkipReason(reason)
+def _skip(
+    reason: str, moved: Sequence[partitions.Change], cursor: arrivals.Cursor | None
+) -> dg.SensorResult | dg.SkipReason:
+    """A skip, with the cursor to keep if that is another."""
+    if not moved and cursor is None:
+        return dg.SkipReason(reason)
+    return dg.SensorResult(
+        skip_reason=reason, cursor=cursor.dump() if cursor else None, dynamic_partitions_requests=moved
+    )
 
 
 def _is_being_read(instance: dg.DagsterInstance) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from genre_assets.database import Database
 from genre_assets.settings import Settings, load_settings
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.labelled import keep_ten
@@ -73,8 +74,9 @@ def ten_genres(settings: Settings, store: ObjectStore) -> None:
 
 
 @pytest.fixture
-def resources(settings: Settings, store: ObjectStore) -> dict[str, Any]:
+def resources(settings: Settings, store: ObjectStore, database: Database) -> dict[str, Any]:
     return {
+        "database": dg.ResourceDefinition.hardcoded_resource(database),
         "settings": dg.ResourceDefinition.hardcoded_resource(settings),
         "store": dg.ResourceDefinition.hardcoded_resource(store),
     }

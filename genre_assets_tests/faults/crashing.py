@@ -12,6 +12,7 @@ from typing import Any
 import dagster as dg
 import mlflow.models  # noqa: F401  # with all that a client needs, so that it is there when processes are forked
 
+from genre_assets.audio.recordings.index import RecordingIndex
 from genre_assets.audio.tables import checkpoint, inventory, refresh
 from genre_assets.database import Database
 from genre_assets.inference.request_log import Row
@@ -65,16 +66,20 @@ def _run(action: Action, crash_after: Step | None, arguments: tuple[Any, ...]) -
     action(*arguments)
 
 
-def features(settings: Settings, genres: tuple[str, ...]) -> None:
-    """What both assets of the first stage do, without their worker processes; work is kept after every file."""
+def features(settings: Settings, genres: tuple[str, ...], url: str = "") -> None:
+    """What both assets of the first stage do, without their worker processes; work is kept after every file.
+
+    With the index of recordings in the database at `url`, if there is one.
+    """
     checkpoint.SAVE_SECONDS = 0.0
     store = ObjectStore(s3_client(settings))
 
     def here(function: Callable[..., Any], tasks: Iterable[Any], **_: object) -> Iterator[tuple[Any, Any]]:
         return ((task, function(store, task)) for task in tasks)
 
-    inventory.update(store, settings, genres, map_tasks=here)
-    refresh.refresh(store, settings, genres, map_tasks=here)
+    index = RecordingIndex(Database(url), settings.raw_bucket) if url else None
+    inventory.update(store, settings, genres, map_tasks=here, index=index)
+    refresh.refresh(store, settings, genres, map_tasks=here, index=index)
 
 
 def registry_in(folder: Path, url: str) -> ModelRegistry:

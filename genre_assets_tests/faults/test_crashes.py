@@ -106,10 +106,10 @@ def uninterrupted(s3_settings: Settings, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.parametrize("step", of("features"), ids=str)
-def test_features(small: Settings, uninterrupted: dict[str, pd.DataFrame], step: Step) -> None:
+def test_features(small: Settings, uninterrupted: dict[str, pd.DataFrame], database: Database, step: Step) -> None:
     put_audio(small)
-    assert run(crashing.features, small, PAIR, crash_after=step).killed
-    assert run(crashing.features, small, PAIR).exitcode == 0
+    assert run(crashing.features, small, PAIR, database.url, crash_after=step).killed
+    assert run(crashing.features, small, PAIR, database.url).exitcode == 0
     found = tables(small)
     store = ObjectStore(s3_client(small))
     assert [o.key for o in store.list(small.features_bucket, "checkpoints/")] == []

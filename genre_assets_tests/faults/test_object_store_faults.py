@@ -8,6 +8,7 @@ import pytest
 
 from genre_assets.audio import assets, checks
 from genre_assets.audio.tables import features, inventory
+from genre_assets.database import Database
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client
@@ -31,10 +32,14 @@ def audio(tmp_path: Path) -> Path:
     return folder
 
 
-def materialise(settings: Settings) -> dg.ExecuteInProcessResult:
+def materialise(settings: Settings, database: Database) -> dg.ExecuteInProcessResult:
     """`raw_audio` and `features` for all genres, as the job `ingest` does."""
     store = ObjectStore(s3_client(settings))
-    resources: dict[str, Any] = {"settings": settings, "store": dg.ResourceDefinition.hardcoded_resource(store)}
+    resources: dict[str, Any] = {
+        "settings": settings,
+        "store": dg.ResourceDefinition.hardcoded_resource(store),
+        "database": dg.ResourceDefinition.hardcoded_resource(database),
+    }
     with dg.DagsterInstance.ephemeral() as instance:
         return dg.materialize(
             [*assets.ASSETS, *checks.CHECKS],
@@ -67,18 +72,18 @@ def test_a_slow_store_is_waited_for(behind: Settings, s3_proxy: FaultProxy, audi
 
 @pytest.mark.parametrize("fault", FAULTS if FULL else ["cut"])
 def test_features_that_cannot_be_read_or_written_fail_their_step_and_the_next_run_completes(
-    behind: Settings, s3_settings: Settings, s3_proxy: FaultProxy, audio: Path, fault: Kind
+    behind: Settings, s3_settings: Settings, s3_proxy: FaultProxy, database: Database, audio: Path, fault: Kind
 ) -> None:
     store = straight_to(behind, s3_settings)
     for path in audio.rglob("*.wav"):
         store.put_bytes(behind.raw_bucket, path.relative_to(audio).as_posix(), path.read_bytes())
     with s3_proxy.behaving(fault, amount=CUT):
-        failed = materialise(behind)
+        failed = materialise(behind, database)
     assert not failed.success
     said = " ".join(failure_messages(failed))
     assert "TransientFailure" in said, said
     assert "S3" in said
-    assert materialise(behind).success
+    assert materialise(behind, database).success
     table = inventory.read_all(store, behind)
     assert set(table["verdict"]) == {"ok"}, "a fault of the store is not a fault of a file"
     keys = {key for genre in ("rock", "pop", "jazz") for key in features.read(store, behind, genre)["key"]}

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Literal
 
 from genre_assets.audio.tables.listing import changed
@@ -12,10 +12,17 @@ RETRY_SECONDS = 600.0
 
 @dataclass(frozen=True)
 class Cursor:
-    """What the sensor remembers: the listing it last dealt with, and when it last asked for a run that is still due."""
+    """What the sensor remembers: the listing it last dealt with, and when it last asked for a run that is still due.
+
+    With S3's events also: when the whole bucket was last listed, the genres that events named since and that were not
+    looked at, and the receipts of those events, which are forgotten once this is kept.
+    """
 
     seen: Mapping[str, str] = field(default_factory=dict)
     asked_at: float | None = None
+    listed_at: float | None = None
+    named: tuple[str, ...] = ()
+    receipts: tuple[str, ...] = ()
 
     def dump(self) -> str:
         """As text, for Dagster to keep."""
@@ -26,7 +33,9 @@ class Cursor:
         """From text; anything unreadable is a fresh start, which asks for nothing that the tables already hold."""
         try:
             stored = json.loads(text or "{}")
-            return cls(dict(stored.get("seen", {})), stored.get("asked_at"))
+            names, receipts = (tuple(map(str, stored.get(name, ()))) for name in ("named", "receipts"))
+            seen: dict[str, str] = dict(stored.get("seen", {}))
+            return cls(seen, stored.get("asked_at"), stored.get("listed_at"), names, receipts)
         except (ValueError, TypeError, AttributeError):
             return cls()
 
@@ -53,10 +62,14 @@ def decide(now: Mapping[str, str], held: Mapping[str, str], cursor: Cursor, *, c
     """
     genres = tuple(changed(now, held))
     if not genres:
-        return Decision("skip", Cursor(dict(now)), reason="the tables hold all that is in the raw bucket")
+        return Decision(
+            "skip",
+            replace(cursor, seen=dict(now), asked_at=None),
+            reason="the tables hold all that is in the raw bucket",
+        )
     if cursor.asked_at is not None and not changed(now, cursor.seen):
         wait = cursor.asked_at + RETRY_SECONDS - clock
         if wait > 0:
             reason = f"the last run did not bring {', '.join(genres)}; it is tried again in {wait:.0f} s"
             return Decision("skip", cursor, reason=reason)
-    return Decision("ask", Cursor(dict(now), clock), genres)
+    return Decision("ask", replace(cursor, seen=dict(now), asked_at=clock), genres)

@@ -1,11 +1,7 @@
 """What the stored tables hold, as digests that compare with those of a listing: a materialisation is a claim."""
 
-import hashlib
-import json
-from dataclasses import asdict
-
 from genre_assets import labels
-from genre_assets.audio.tables import features, inventory
+from genre_assets.audio.tables import features, inventory, settlement
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -28,15 +24,9 @@ def digests(store: ObjectStore, settings: Settings) -> dict[str, str]:
 
 def inventory_version(store: ObjectStore, settings: Settings, genre: str) -> str:
     """A name for what the stored inventory of a genre holds, which changes whenever it is another; "" if there is none."""
-    return _name(inventory.read_claim(store, settings, genre))
+    return settlement.name_of(inventory.read_claim(store, settings, genre))
 
 
 def features_version(store: ObjectStore, settings: Settings, genre: str) -> str:
     """The same for the stored features of a genre."""
-    return _name(features.read_manifest(store, settings, genre))
-
-
-def _name(record: inventory.Claim | features.Manifest | None) -> str:
-    if record is None:
-        return ""
-    return hashlib.sha256(json.dumps(asdict(record), sort_keys=True).encode()).hexdigest()[:16]
+    return settlement.name_of(features.read_manifest(store, settings, genre))

@@ -5,7 +5,9 @@
 * The same recording in two genres: at least one label is wrong, and nobody knows which; none is used.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 from genre_assets.audio.decoding.reasons import OK, Reason
 from genre_assets.audio.recordings.fingerprint import recording_id, same_recordings
@@ -14,6 +16,53 @@ if TYPE_CHECKING:
     import pandas as pd
 
 SETTLED = frozenset({Reason.DUPLICATE, Reason.DUPLICATE_RECORDING, Reason.CONFLICTING_LABEL})
+
+
+class Copy(Protocol):
+    """A file of a recording."""
+
+    @property
+    def label(self) -> str: ...  # noqa: D102
+    @property
+    def key(self) -> str: ...  # noqa: D102
+    @property
+    def fingerprint(self) -> str: ...  # noqa: D102
+    @property
+    def recording(self) -> str: ...  # noqa: D102  # named by its own sound
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is settled of a file: the recording that it is of, and whether it is used."""
+
+    recording: str
+    verdict: str = OK
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class _Row:
+    label: str
+    key: str
+    fingerprint: str
+    recording: str
+
+
+def verdicts(copies: Sequence[Copy]) -> list[Verdict]:
+    """What is settled of all the files of one recording, which come in the order of label and key."""
+    recording = copies[0].recording
+    if len({copy.label for copy in copies}) > 1:
+        return [Verdict(recording, Reason.CONFLICTING_LABEL.value, _also(copy, copies)) for copy in copies]
+    found, heard = [Verdict(recording)], {copies[0].fingerprint}
+    for copy in copies[1:]:
+        reason = Reason.DUPLICATE if copy.fingerprint in heard else Reason.DUPLICATE_RECORDING
+        found.append(Verdict(recording, reason.value, f"same as {copies[0].key}"))
+        heard.add(copy.fingerprint)
+    return found
+
+
+def _also(copy: Copy, copies: Sequence[Copy]) -> str:
+    return f"also {', '.join([other.key for other in copies if other.label != copy.label][:3])}"
 
 
 def settle(inventory: "pd.DataFrame") -> "pd.DataFrame":
@@ -30,12 +79,11 @@ def settle(inventory: "pd.DataFrame") -> "pd.DataFrame":
         for signature, fingerprint in zip(frame.loc[usable, "signature"], frame.loc[usable, "fingerprint"], strict=True)
     ]
     for group in _groups(frame.loc[usable]):
-        rows = frame.loc[group]
-        frame.loc[group, "recording"] = rows["recording"].iloc[0]
-        if rows["genre"].nunique() > 1:
-            _mark_conflict(frame, rows)
-        else:
-            _mark_duplicates(frame, rows)
+        rows = frame.loc[group, ["genre", "key", "fingerprint", "recording"]]
+        settled = verdicts([_Row(*row) for row in rows.itertuples(index=False)])
+        frame.loc[group, ["recording", "verdict", "detail"]] = [
+            [one.recording, one.verdict, one.detail] for one in settled
+        ]
     return frame
 
 
@@ -49,17 +97,3 @@ def _groups(rows: "pd.DataFrame") -> "list[list[int]]":
     fingerprints = distinct["fingerprint"].tolist()
     groups = [sorted(label for p in group for label in of_fingerprint[fingerprints[p]]) for group in heard + alone]
     return [group for group in groups if len(group) > 1]
-
-
-def _mark_conflict(frame: "pd.DataFrame", rows: "pd.DataFrame") -> None:
-    for label, row in rows.iterrows():
-        others = rows.loc[rows["genre"] != row["genre"], "key"]
-        frame.loc[label, ["verdict", "detail"]] = [Reason.CONFLICTING_LABEL.value, f"also {', '.join(others[:3])}"]
-
-
-def _mark_duplicates(frame: "pd.DataFrame", rows: "pd.DataFrame") -> None:
-    kept = rows["key"].iloc[0]
-    same_bytes = rows["fingerprint"].duplicated()
-    for label in rows.index[1:]:
-        reason = Reason.DUPLICATE if same_bytes[label] else Reason.DUPLICATE_RECORDING
-        frame.loc[label, ["verdict", "detail"]] = [reason.value, f"same as {kept}"]

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from genre_assets.audio.dsp.filters import Doubles, Floats
 
 Words = NDArray[np.uint16]
+Keys = NDArray[np.uint32]
+Numbers = NDArray[np.int32]
 
 FRAME_SECONDS = 0.0929
 HOP_SECONDS = 0.0464
@@ -25,9 +27,10 @@ BLOCK = 64  # frames transformed at a time
 MAX_ERROR_RATE = 0.28
 MIN_COMMON_SECONDS = 3.0
 MIN_COMMON_SHARE = 0.5
+VERSION = "1"  # of the signature and of what the index takes from it: another has the index made anew
+NEIGHBOURS = 4  # how many entries with the same key are compared with each other
 _PAIR_DISTANCE = SMOOTHING  # frames between the two words of an index key: far enough to be independent
 _SAMPLING = 4  # one key of four goes into the index, the same ones for the same sound
-_NEIGHBOURS = 4  # how many entries with the same key are compared with each other
 
 
 def signature(samples: Floats, sample_rate: int) -> bytes:
@@ -78,7 +81,17 @@ def error_rate(first: Words, second: Words, lag: int) -> float:
     if common * HOP_SECONDS < MIN_COMMON_SECONDS or common < MIN_COMMON_SHARE * min(len(first), len(second)):
         return 1.0
     different = first[start:end] ^ second[start - lag : end - lag]
-    return float(np.unpackbits(different.view(np.uint8)).mean())
+    return int(np.bitwise_count(different).sum(dtype=np.int64)) / (16 * common)
+
+
+def is_same(first: Words, second: Words, lag: int) -> bool:
+    """Whether two signatures are one recording where `first[lag:]` lies on `second`."""
+    return error_rate(first, second, lag) <= MAX_ERROR_RATE
+
+
+def words_of(signature_bytes: bytes) -> Words:
+    """The words of a signature."""
+    return np.frombuffer(signature_bytes, "<u2")
 
 
 def same_recordings(signatures: Sequence[bytes]) -> list[list[int]]:
@@ -88,42 +101,48 @@ def same_recordings(signatures: Sequence[bytes]) -> list[list[int]]:
     """
     from scipy.cluster.hierarchy import DisjointSet
 
-    words = [np.frombuffer(s, "<u2") for s in signatures]
-    groups = DisjointSet(range(len(words)))
-    for i, j, lag in _candidates(words):
-        if not groups.connected(i, j) and error_rate(words[i], words[j], lag) <= MAX_ERROR_RATE:
-            groups.merge(i, j)
+    groups = DisjointSet(range(len(signatures)))
+    for i, j in same_pairs(signatures):
+        groups.merge(i, j)
     return sorted(sorted(group) for group in groups.subsets() if len(group) > 1)
 
 
-def _candidates(words: Sequence[Words]) -> Iterator[tuple[int, int, int]]:
-    """(i, j, lag) for files that share an index key, each triple once."""
-    keys, owners, positions = _index(words)
-    order = np.lexsort((positions, owners, keys))
-    keys, owners, positions = keys[order], owners[order], positions[order]
-    seen: set[tuple[int, int, int]] = set()
-    for distance in range(1, _NEIGHBOURS + 1):
-        near = np.flatnonzero((keys[distance:] == keys[:-distance]) & (owners[distance:] != owners[:-distance]))
-        lags = positions[near] - positions[near + distance]
-        for i, j, lag in zip(owners[near].tolist(), owners[near + distance].tolist(), lags.tolist(), strict=True):
-            if (i, j, lag) not in seen:
-                seen.add((i, j, lag))
-                yield i, j, lag
+def same_pairs(signatures: Sequence[bytes]) -> list[tuple[int, int]]:
+    """Every two positions, i < j, that are candidates and the same recording; what is a candidate depends on the order."""
+    words = [words_of(s) for s in signatures]
+    keys, owners, frames = entries(words)
+    order = np.lexsort((frames, owners, keys))
+    keys, owners, frames = keys[order], owners[order], frames[order]
+    found: set[tuple[int, int]] = set()
+    for i, j, lag in set(near(keys, owners, frames)):
+        if (i, j) not in found and is_same(words[i], words[j], lag):
+            found.add((i, j))
+    return sorted(found)
 
 
-def _index(words: Sequence[Words]) -> tuple[NDArray[np.uint32], NDArray[np.int32], NDArray[np.int32]]:
-    """Keys (two words, a third of a second apart), the file of each, and its frame there."""
-    keys, owners, positions = [], [], []
-    for owner, signature_words in enumerate(words):
-        wide = signature_words.astype(np.uint32)
-        pairs = wide[:-_PAIR_DISTANCE] | (wide[_PAIR_DISTANCE:] << np.uint32(16))
-        # The sampling looks at mixed bits, so that it does not favour any kind of sound.
-        chosen = (pairs * np.uint32(2654435761)) >> np.uint32(16) & np.uint32(_SAMPLING - 1) == 0
-        chosen &= (pairs != 0) & (pairs != np.uint32(0xFFFFFFFF))
-        at = np.flatnonzero(chosen)
-        keys.append(pairs[at])
-        owners.append(np.full(len(at), owner, np.int32))
-        positions.append(at.astype(np.int32))
-    if not keys:
+def near(keys: Keys, owners: Numbers, frames: Numbers) -> Iterator[tuple[int, int, int]]:
+    """(i, j, lag) for owners that stand within `NEIGHBOURS` of each other under the same key; the entries are in order."""
+    for distance in range(1, NEIGHBOURS + 1):
+        at = np.flatnonzero((keys[distance:] == keys[:-distance]) & (owners[distance:] != owners[:-distance]))
+        lags = frames[at] - frames[at + distance]
+        yield from zip(owners[at].tolist(), owners[at + distance].tolist(), lags.tolist(), strict=True)
+
+
+def keys_of(signature_words: Words) -> tuple[Keys, Numbers]:
+    """The index keys of a signature (two words, a third of a second apart), and the frame of each."""
+    wide = signature_words.astype(np.uint32)
+    pairs = wide[:-_PAIR_DISTANCE] | (wide[_PAIR_DISTANCE:] << np.uint32(16))
+    # The sampling looks at mixed bits, so that it does not favour any kind of sound.
+    chosen = (pairs * np.uint32(2654435761)) >> np.uint32(16) & np.uint32(_SAMPLING - 1) == 0
+    chosen &= (pairs != 0) & (pairs != np.uint32(0xFFFFFFFF))
+    at = np.flatnonzero(chosen)
+    return pairs[at], at.astype(np.int32)
+
+
+def entries(words: Sequence[Words]) -> tuple[Keys, Numbers, Numbers]:
+    """Keys of several signatures, the position of the signature that each is of, and its frame there."""
+    if not words:
         return np.zeros(0, np.uint32), np.zeros(0, np.int32), np.zeros(0, np.int32)
-    return np.concatenate(keys), np.concatenate(owners), np.concatenate(positions)
+    found = [keys_of(one) for one in words]
+    owners = np.repeat(np.arange(len(words), dtype=np.int32), [len(keys) for keys, _ in found])
+    return np.concatenate([keys for keys, _ in found]), owners, np.concatenate([frames for _, frames in found])

@@ -1,21 +1,20 @@
 """The inventory of the raw bucket: a row for each object, with its facts and verdict; and its excerpt, the quarantine.
 
-Incremental: an object that is listed as it was is not read again. Verdicts on duplicates are settled over all genres at
-each update, since a new file in one genre can change the verdict on a file of another; that genre's table is
-then written again as well, so that every stored table is right by itself.
+Incremental: an object that is listed as it was is not read again. A new file in one genre can change the verdict on a file
+of another; that genre's table is then written again as well, so that every stored table is right by itself.
 """
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from genre_assets import keys, labels
 from genre_assets.audio.decoding.reasons import OK, Reason
 from genre_assets.audio.extract import Limits
-from genre_assets.audio.recordings.duplicates import settle
-from genre_assets.audio.tables import listing
+from genre_assets.audio.recordings.index import RecordingIndex
+from genre_assets.audio.tables import listing, settlement
 from genre_assets.audio.tables.checkpoint import Checkpoint, records
 from genre_assets.audio.tables.fetch import fetched
 from genre_assets.audio.tables.inspect_file import Inspection, inspect, refused, rules
@@ -103,15 +102,20 @@ def update(
     *,
     say: Callable[[str], object] = lambda _: None,
     map_tasks: MapTasks = map_files,
+    index: RecordingIndex | None = None,
 ) -> Update:
-    """Bring the inventories of `genres` up to date with the raw bucket. Raises `TransientFailure` if S3 is away."""
+    """Bring the inventories of `genres` up to date with the raw bucket.
+
+    The `index` says whose verdicts may have changed; without one, all inventories are read and settled, with the same
+    result. Raises `TransientFailure` if S3 or the index's database is away.
+    """
     label_set = labels.read(store, settings)
-    found = listing.by_genre(store.list(settings.raw_bucket), label_set.names)
     # One may have been removed since the run was asked for.
     genres = [genre for genre in genres if genre in label_set.names]
-    stored = {genre: read(store, settings, genre) for genre in label_set.names}
+    found = listing.of_genres(store, settings.raw_bucket, label_set.names, genres)
+    stored = cache(partial(read, store, settings))
     checkpoint = Checkpoint(store, settings, "inventory")
-    known = _known(settings, [*checkpoint.rows(), *(row for genre in genres for row in records(stored[genre]))])
+    known = _known(settings, [*checkpoint.rows(), *(row for genre in genres for row in records(stored(genre)))])
     new = [item for genre in genres for item in found[genre] if _identity(item) not in known]
     progress = Progress("raw_audio", len(new), say)
     inspected: dict[_Identity, dict[str, Any]] = {}
@@ -123,15 +127,26 @@ def update(
             save_if_due()
     known |= inspected
     fresh = {genre: table(_present(found[genre], known)) for genre in genres}
-    settled = _settled({**stored, **fresh})
-    also = [g for g in label_set.names if g not in genres and not _same(settled[g], stored[g])]
-    written = [g for g in (*genres, *also) if read_claim(store, settings, g) != claim_on(settings, settled[g])]
+    claims = {genre: read_claim(store, settings, genre) for genre in label_set.names}
+    if index is None:
+        settled = settlement.over_all({genre: stored(genre) for genre in label_set.names} | fresh)
+    else:
+        names = {genre: settlement.name_of(claim) for genre, claim in claims.items()}
+        settled = settlement.by_index(index, fresh, stored, names)
+    tables = {genre: frame.astype(COLUMNS) for genre, frame in settled.tables.items()}
+    also = [g for g in tables if g not in fresh and _is_other(settings, tables[g], stored(g), claims[g])]
+    written = [g for g in fresh if claims[g] != claim_on(settings, tables[g])] + also
     for genre in written:
-        write(store, settings, genre, settled[genre])
+        write(store, settings, genre, tables[genre])
+    if index is not None and settled.due is not None:
+        claims |= {genre: claim_on(settings, tables[genre]) for genre in written}
+        named = {genre: settlement.name_of(claims[genre]) for genre in {*fresh, *settled.behind, *written}}
+        index.settled(settled.due, named)
+        reached(Step.FEATURES_SETTLED)
     _write_unknown(store, settings, label_set.names, found[labels.UNKNOWN])
     checkpoint.remove()
     return Update(
-        {genre: settled[genre] for genre in genres},
+        {genre: tables[genre] for genre in genres},
         frozenset(written),
         inspected=len(new),
         unchanged=sum(len(found[genre]) for genre in genres) - len(new),
@@ -216,17 +231,13 @@ def _row(item: ObjectInfo, inspection: Inspection | Lost, by_rules: str) -> dict
     return {**listed, **inspection.as_row(), "rules": by_rules}
 
 
-def _settled(tables: "dict[str, pd.DataFrame]") -> "dict[str, pd.DataFrame]":
-    import pandas as pd
-
-    every = [frame.assign(genre=genre) for genre, frame in tables.items()] or [table([]).assign(genre="")]
-    joined = settle(pd.concat(every, ignore_index=True))
-    return {g: joined[joined["genre"] == g][list(COLUMNS)].reset_index(drop=True).astype(COLUMNS) for g in tables}
-
-
-def _same(one: "pd.DataFrame", other: "pd.DataFrame") -> bool:
+def _is_other(settings: Settings, frame: "pd.DataFrame", stored: "pd.DataFrame", claim: Claim | None) -> bool:
+    """Whether the verdicts in an inventory that nobody asked for are others than those stored, or than those claimed."""
     facts = ["key", "verdict", "detail", "recording"]
-    return one[facts].equals(other[facts].reset_index(drop=True))
+    if not frame[facts].equals(stored[facts].reset_index(drop=True)):
+        return True
+    made = claim_on(settings, frame)
+    return claim is not None and (claim.usable, claim.verdicts) != (made.usable, made.verdicts)
 
 
 def _inspect_object(settings: Settings, store: ObjectStore, item: ObjectInfo) -> Inspection | None:

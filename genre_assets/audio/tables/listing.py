@@ -1,4 +1,4 @@
-"""What is in the raw bucket, by genre, and what changed in it: pure functions over listings.
+"""What is in the raw bucket, by genre, and what changed in it: listings, and pure functions over them.
 
 Keys are `<genre>/<anything>`. What the platform itself keeps at the bucket's root (`groups.csv`, `labels.yaml`, `labels/`) is no audio.
 """
@@ -10,7 +10,7 @@ from typing import Protocol
 
 from genre_assets import keys
 from genre_assets.labels import UNKNOWN
-from genre_assets.store import ObjectInfo
+from genre_assets.store import ObjectInfo, ObjectStore
 
 
 class Listed(Protocol):
@@ -32,6 +32,17 @@ def by_genre(objects: Iterable[ObjectInfo], genres: Sequence[str]) -> dict[str, 
             folder, _, name = item.key.partition("/")
             found[folder if name and folder in found else UNKNOWN].append(item)
     return found
+
+
+def of_genres(
+    store: ObjectStore, bucket: str, labels: Sequence[str], genres: Sequence[str]
+) -> dict[str, list[ObjectInfo]]:
+    """The objects of some `genres` and of `UNKNOWN`, as `by_genre` has them; the other `labels` are not listed."""
+    found = {genre: list(store.list(bucket, f"{genre}/")) for genre in genres}
+    folders, loose = store.top(bucket)
+    elsewhere = [item for folder in folders if folder not in labels for item in store.list(bucket, f"{folder}/")]
+    audio = (item for item in (*loose, *elsewhere) if keys.is_audio(item.key))
+    return {**found, UNKNOWN: sorted(audio, key=lambda item: item.key)}
 
 
 def by_folder(names: Iterable[str]) -> dict[str, int]:

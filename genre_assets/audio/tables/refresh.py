@@ -1,6 +1,6 @@
 """Bringing the feature tables up to date with the inventory, computing only what was never computed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from genre_assets import labels
 from genre_assets.audio.decoding.reasons import AudioError
 from genre_assets.audio.extract import Limits, extract_item, feature_set_named
+from genre_assets.audio.recordings.index import RecordingIndex
 from genre_assets.audio.tables import features, inventory
 from genre_assets.audio.tables.checkpoint import Checkpoint
 from genre_assets.audio.tables.features import Rows
@@ -66,22 +67,28 @@ def refresh(
     *,
     say: Callable[[str], object] = lambda _: None,
     map_tasks: MapTasks = map_files,
+    index: RecordingIndex | None = None,
 ) -> Refreshed:
     """Bring the feature tables of `genres`, and of any other genre whose inventory changed under it, up to date.
 
-    Raises `TransientFailure` if S3 is away.
+    The `index` says in which other genres' tables the rows of a file may be found; without one, all are read. Raises
+    `TransientFailure` if S3 or the index's database is away.
     """
     known_genres = labels.names(store, settings)
-    files = {genre: inventory.usable(inventory.read(store, settings, genre)) for genre in known_genres}
     manifests = {genre: features.read_manifest(store, settings, genre) for genre in known_genres}
-    due = [genre for genre in known_genres if genre in genres or _is_stale(manifests[genre], files[genre])]
+    due = [genre for genre in known_genres if genre in genres or _is_stale(store, settings, genre, manifests[genre])]
+    files = {genre: inventory.usable(inventory.read(store, settings, genre)) for genre in due}
     gone = [genre for genre in features.stored_genres(store, settings) if genre not in known_genres]
-    known, left_out = _known(
-        store, settings, manifests | {genre: features.read_manifest(store, settings, genre) for genre in gone}
-    )
+    made = manifests | {genre: features.read_manifest(store, settings, genre) for genre in gone}
+    usable = {genre for genre, manifest in made.items() if manifest and features.same_method(settings, manifest)}
+    left_out = {name: why for genre in usable for name, why in made[genre].left_out.items()}  # type: ignore[union-attr]
     checkpoint = Checkpoint(store, settings, f"features-{settings.feature_set}")
-    known |= _from_checkpoint(settings, checkpoint)
-    wanted = _wanted([files[genre] for genre in due], {*known, *left_out})
+    known = _known(store, settings, usable & set(due)) | _from_checkpoint(settings, checkpoint)
+    wanted = _wanted(files.values(), {*known, *left_out})
+    if wanted:  # a file may have come from another genre, or from one that has another name now
+        held = index.holders([task.fingerprint for task in wanted]) if index else set(known_genres)
+        known |= _known(store, settings, usable & (held | set(gone)) - set(due))
+        wanted = _wanted(files.values(), {*known, *left_out})
     progress = Progress("features", len(wanted), say)
     computed = compute(settings, wanted, progress, checkpoint, map_tasks)
     known |= computed.rows
@@ -138,25 +145,21 @@ def extract_object(settings: Settings, store: ObjectStore, task: Wanted) -> tupl
     return Rows(item.segments, item.features), item.decode_s + item.extract_s
 
 
-def _is_stale(manifest: features.Manifest | None, files: "pd.DataFrame") -> bool:
-    return manifest is not None and manifest.content != inventory.usable_digest(files)
+def _is_stale(store: ObjectStore, settings: Settings, genre: str, manifest: features.Manifest | None) -> bool:
+    """Whether the features were made from other files than the inventory has, by what both say of themselves."""
+    claim = inventory.read_claim(store, settings, genre) if manifest is not None else None
+    return manifest is not None and claim is not None and manifest.content != claim.usable
 
 
-def _known(
-    store: ObjectStore, settings: Settings, manifests: dict[str, features.Manifest | None]
-) -> tuple[dict[str, Rows], dict[str, str]]:
-    """Rows in the stored tables that were made as they would be made now, and files known to give none."""
+def _known(store: ObjectStore, settings: Settings, genres: Iterable[str]) -> dict[str, Rows]:
+    """The rows in the stored tables of these genres."""
     rows: dict[str, Rows] = {}
-    left_out: dict[str, str] = {}
-    columns = feature_set_named(settings.feature_set).columns
-    for genre, manifest in manifests.items():
-        if manifest is not None and features.same_method(settings, manifest):
-            rows |= features.rows_of(features.read(store, settings, genre), columns)
-            left_out |= manifest.left_out
-    return rows, left_out
+    for genre in sorted(genres):
+        rows |= features.rows_of(features.read(store, settings, genre), feature_set_named(settings.feature_set).columns)
+    return rows
 
 
-def _wanted(tables: "Sequence[pd.DataFrame]", known: set[str]) -> list[Wanted]:
+def _wanted(tables: "Iterable[pd.DataFrame]", known: set[str]) -> list[Wanted]:
     found: dict[str, Wanted] = {}
     for files in tables:
         for fingerprint, key, size in zip(files["fingerprint"], files["key"], files["size"], strict=True):

@@ -158,14 +158,11 @@ def test_a_file_that_changes_while_a_run_goes_on_fails_nothing_and_is_due(
     ].value == ("none")
 
 
-def test_a_genre_that_was_never_asked_for_is_not_claimed(platform: Platform) -> None:
+def test_a_genre_that_was_never_asked_for_is_not_claimed(platform: Platform, resources: dict[str, Any]) -> None:
     """Another feature set has no table of the other genres yet: nothing to show, and nothing to fail about."""
     settings = platform.settings.model_copy(update={"feature_set": "default", "segment_seconds": 30.0})
-    resources = {
-        "settings": dg.ResourceDefinition.hardcoded_resource(settings),
-        "store": dg.ResourceDefinition.hardcoded_resource(platform.store),
-    }
-    other = Platform(platform.instance, settings, platform.store, resources)
+    given = {**resources, "settings": dg.ResourceDefinition.hardcoded_resource(settings)}
+    other = Platform(platform.instance, settings, platform.store, given)
     assert other.ingest("jazz")["features"] == {"jazz"}
 
 

@@ -69,19 +69,14 @@ def client(cluster: str) -> Iterator[Any]:
 
 
 def test_the_asset_computes_on_the_cluster_what_it_computes_here(
-    client: Any, cluster: str, store: ObjectStore, settings: Settings
+    client: Any, cluster: str, store: ObjectStore, settings: Settings, resources: dict[str, Any]
 ) -> None:
     for seed in range(3):
         store.put_bytes(settings.raw_bucket, f"rock/{seed}.wav", sound_file(music(2, seed=seed)))
     far = settings.model_copy(update={"dask_scheduler": cluster})
     with dg.DagsterInstance.ephemeral() as instance:
-        resources = {
-            "settings": dg.ResourceDefinition.hardcoded_resource(far),
-            "store": dg.ResourceDefinition.hardcoded_resource(store),
-        }
-        assert dg.materialize(
-            assets.ASSETS, resources=resources, instance=add_ten(instance), partition_key="rock"
-        ).success
+        given = {**resources, "settings": dg.ResourceDefinition.hardcoded_resource(far)}
+        assert dg.materialize(assets.ASSETS, resources=given, instance=add_ten(instance), partition_key="rock").success
     assert features.read(store, settings, "rock")["key"].tolist() == [f"rock/{seed}.wav" for seed in range(3)]
 
 
