@@ -2,33 +2,34 @@
 # Target `triton`: NVIDIA's server with what keeps it. The user is a number in both, and owns the volumes.
 FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
 
-FROM python:3.11-slim-bookworm AS build
+FROM python:3.11-slim-bookworm AS libraries
 COPY --from=uv /uv /usr/local/bin/uv
-# The C compiler is here alone: the kernel of the feature extraction is compiled for this machine's processor.
-RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
 WORKDIR /opt/genre_assets
-COPY pyproject.toml uv.lock README.md LICENSE ./
+COPY pyproject.toml uv.lock ./
 # Not the group `stack`, whose servers have images of their own; and not librosa, which tests alone import.
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-install-project --no-default-groups --group packing \
     --extra dask --extra k8s --no-install-package librosa --no-install-package numba --no-install-package llvmlite
 COPY deploy/images/slim.sh /tmp/slim.sh
 RUN sh /tmp/slim.sh /opt/venv
+
+# The C compiler is here alone: the kernel of the feature extraction is compiled for this machine's processor.
+FROM libraries AS build
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY genre_assets genre_assets
-COPY triton_models triton_models
-COPY deploy/conda deploy/conda
-COPY dagster.yaml workspace.yaml ./
-RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --inexact --no-default-groups --group packing \
-    --extra dask --extra k8s --no-install-package librosa --no-install-package numba --no-install-package llvmlite \
-    && python3 -m compileall -q genre_assets triton_models \
-    && XDG_CACHE_HOME=/opt/kernel /opt/venv/bin/python -m genre_assets.audio.dsp.kernel
+RUN python3 -m compileall -q genre_assets && XDG_CACHE_HOME=/opt/kernel /opt/venv/bin/python -m genre_assets.audio.dsp.kernel
 
 FROM python:3.11-slim-bookworm AS platform
 ENV PATH=/opt/venv/bin:$PATH XDG_CACHE_HOME=/opt/kernel HOME=/tmp GENRE_HOME=/var/lib/genre
 WORKDIR /opt/genre_assets
-COPY --from=build /opt/venv /opt/venv
+# The libraries first: a changed line of ours costs none of them.
+COPY --from=libraries /opt/venv /opt/venv
 COPY --from=build --chown=10001:10001 /opt/kernel /opt/kernel
-COPY --from=build /opt/genre_assets /opt/genre_assets
+COPY --from=build /opt/genre_assets/genre_assets genre_assets
+COPY pyproject.toml README.md LICENSE dagster.yaml workspace.yaml ./
+COPY triton_models triton_models
+COPY deploy/conda deploy/conda
+RUN --mount=from=uv,source=/uv,target=/usr/local/bin/uv uv pip install -q --no-cache --python /opt/venv --no-deps -e .
 USER 10001:10001
 CMD ["genre-assets", "--help"]
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 def status(as_json: AsJson = False) -> None:
     """Show each service: its address, its light (healthy, unhealthy, unknown), and why. Exit code 1 if one is not healthy.
 
-    Each is asked what a client would ask, all at once; the answer is there within two seconds whatever hangs.
+    Each is asked what a client would ask, all at once; the answer is there within two seconds whatever hangs. Services at
+    stated addresses (in containers) are asked there.
     """
     from genre_assets.stack import local
+    from genre_assets.stack.containers import elsewhere
 
     settings = load_settings()
-    found = local.status(settings)
+    found = local.Status(*elsewhere.lights(settings)) if elsewhere.is_meant(settings) else local.status(settings)
     if as_json:
         typer.echo(json.dumps({"services": found.services, "route": found.route, "fallback": found.fallback}, indent=1))
     else:
@@ -44,7 +46,8 @@ def print_status(found: "Status") -> None:
         address = service.get("url") or service.get("http") or ""
         light = f"[{colours[service['light']]}]{service['light']}[/]"
         why = service.get("why") or (f"restarted: {service['last_restart']}" if "last_restart" in service else "")
-        table.add_row(name, light, str(service["restarts"]), plain(address), plain(why))
+        restarts = "unknown" if service["restarts"] is None else str(service["restarts"])
+        table.add_row(name, light, restarts, plain(address), plain(why))
     Console().print(table)
     lights = {name: found.services[name]["light"] for name in ("triton", "triton-door")}
     away = [f"{name} is {light}" for name, light in lights.items() if light != "healthy"]

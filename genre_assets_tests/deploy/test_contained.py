@@ -1,5 +1,6 @@
 """A service as its container keeps it: by the command of docker-compose.yaml, over real services, stopped as Docker stops it."""
 
+import json
 import os
 import signal
 import socket
@@ -143,3 +144,29 @@ def test_in_nvidias_image_its_own_server_is_started(tmp_path: Path, monkeypatch:
     assert f"--backend-directory={tmp_path / 'backends'}" in service.command()
     assert "--http-address=0.0.0.0" in service.command()
     assert "LD_LIBRARY_PATH" not in service.environment()
+
+
+def test_status_asks_services_elsewhere_at_their_addresses(
+    tmp_path: Path, postgres: Postgres, brought_up: str, s3_settings: Settings
+) -> None:
+    given = environment(
+        tmp_path,
+        GENRE_DATABASE_URL=postgres.url(brought_up),
+        GENRE_S3_ENDPOINT_URL=str(s3_settings.s3_endpoint_url),
+        GENRE_S3_SECRET_KEY=s3_settings.s3_secret_key.get_secret_value(),
+        GENRE_DAGSTER_URL="http://127.0.0.1:9",
+        GENRE_TRITON_GRPC="127.0.0.1:9",
+        GENRE_TRITON_HTTP="127.0.0.1:9",
+    )
+    command = [str(Path(sys.executable).with_name("genre-assets")), "status"]
+    done = subprocess.run([*command, "--json"], env=given, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    services = json.loads(done.stdout)["services"]
+    lights = {name: service["light"] for name, service in services.items()}
+    assert lights == {
+        "s3": "healthy", "postgres": "healthy", "mlflow": "unknown", "triton": "unknown", "triton-door": "unhealthy",
+        "dagster-code": "unknown", "dagster": "unhealthy", "dagster-daemon": "unhealthy",
+    }  # fmt: skip
+    assert services["mlflow"]["why"] == "GENRE_MLFLOW_URL is not stated"
+    shown = subprocess.run(command, env={**given, "COLUMNS": "200"}, capture_output=True, text=True)
+    assert "127.0.0.1:9/server_info does not answer" in shown.stdout

@@ -78,7 +78,8 @@ class DagsterCode(_DagsterProcess):
         from genre_assets.stack.services.graphql import launch_problem
 
         try:
-            socket.create_connection((self.settings.host, self.settings.dagster_code_port), timeout=2).close()
+            host = (self.contained and self.settings.dagster_code_host) or self.settings.host
+            socket.create_connection((host, self.settings.dagster_code_port), timeout=2).close()
         except OSError as error:
             return Health(healthy=False, why=f"port {self.settings.dagster_code_port}: {error}")
         problem = launch_problem(self.url)

@@ -20,7 +20,8 @@ class MLflow(Service):
 
     def addresses(self) -> dict[str, str]:
         """The UI."""
-        return {"url": f"http://{self.settings.host}:{self.settings.mlflow_port}"}
+        s = self.settings
+        return {"url": s.mlflow_url if self.contained else f"http://{s.host}:{s.mlflow_port}"}
 
     def command(self) -> list[str]:
         """The server; its database address travels in the environment."""
