@@ -36,7 +36,7 @@ _READ: dict[str, Callable[[Any], Any]] = {
 _CHANGE = "INSERT INTO|UPDATE|DELETE FROM"
 _AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
 _TYPES = {
-    r"bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY": "INTEGER PRIMARY KEY AUTOINCREMENT",
+    r"(big)?int GENERATED ALWAYS AS IDENTITY PRIMARY KEY": "INTEGER PRIMARY KEY AUTOINCREMENT",
     r"DEFAULT now\(\)": "DEFAULT (now())",
     r"\(\(true\)\)": "((1))",
     r"PARTITION BY RANGE \(ts\)": "",
