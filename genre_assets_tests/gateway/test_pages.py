@@ -93,6 +93,8 @@ def test_a_sound_is_drawn_answered_and_corrected(
     expect(browser.locator("#answer")).to_contain_text(f"{expected.label}, ")
     expect(browser.locator("#answer")).to_contain_text(f"version {expected.version}")
     expect(browser.locator("#facts")).to_contain_text("champion")
+    expect(browser.locator("#facts")).to_contain_text("3 s of 0:03")
+    expect(browser.locator("#segments tbody tr")).to_contain_text([f"{expected.label}"])
     expect(browser.locator("#probabilities tbody tr")).to_have_count(len(expected.probabilities))
     for canvas in ("wave", "mel"):
         colours = (

@@ -15,11 +15,13 @@ async function ask(blob, name) {
   $("answer").textContent = "";
   $("facts").replaceChildren();
   $("probabilities").tBodies[0].replaceChildren();
+  showSegments([]);
   $("correct").hidden = true;
   say("Asking ...");
   const drawing = draw(await blob.arrayBuffer());
   try {
-    const reply = await fetch("/v1/predict", { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: blob });
+    let reply = await predict(blob, "?timeline=true");
+    if (reply.status === 502) reply = await predict(blob, "");  // a release of before there were timelines
     const said = await reply.json();
     if (!reply.ok) { say(`${name}: ${said.code ? said.code + ": " : ""}${said.detail}`); return; }
     show(said.answers[0]);
@@ -31,6 +33,9 @@ async function ask(blob, name) {
     await drawing;
   }
 }
+
+const predict = (blob, query) =>
+  fetch(`/v1/predict${query}`, { method: "POST", headers: { "Content-Type": "application/octet-stream" }, body: blob });
 
 async function draw(bytes) {
   const context = new AudioContext();
@@ -59,8 +64,29 @@ function show(answer) {
     row.insertCell().textContent = percent(share);
     return row;
   }));
+  showSegments(answer.timeline ? answer.timeline.segments : []);
   $("correct").hidden = false;
 }
+
+const clock = (seconds) => `${Math.floor(seconds / 60)}:${String(Math.floor(seconds % 60)).padStart(2, "0")}`;
+
+// One row for each segment of the whole file; choosing one plays from there.
+function showSegments(segments) {
+  $("segments").hidden = segments.length === 0;
+  $("segments").tBodies[0].replaceChildren(...segments.map((segment) => {
+    const row = document.createElement("tr"), play = document.createElement("button");
+    play.type = "button";
+    play.textContent = `${clock(segment.start_s)} - ${clock(segment.end_s)}`;
+    play.addEventListener("click", () => { $("player").currentTime = segment.start_s; $("player").play(); });
+    row.insertCell().append(play);
+    row.insertCell().textContent = segment.genre || segment.error;
+    row.insertCell().textContent = segment.genre ? percent(Math.max(...Object.values(segment.probabilities))) : "";
+    return row;
+  }));
+}
+
+const heard = (part) =>
+  `${part.seconds.toFixed(0)} s` + (part.from_s ? ` from ${clock(part.from_s)}` : "") + (part.of_s === null ? "" : ` of ${clock(part.of_s)}`);
 
 // What the log holds comes a moment later, through the spool.
 async function showRow(answer) {
@@ -69,7 +95,7 @@ async function showRow(answer) {
     if (reply.ok) {
       const row = (await reply.json()).items[answer.item];
       const facts = {
-        Route: row.route, Sound: [row.format, row.sample_rate && `${row.sample_rate} Hz`, row.channels && `${row.channels} channels`, row.duration_s && `${row.duration_s.toFixed(1)} s`].filter(Boolean).join(", "),
+        Route: row.route, Heard: answer.heard && heard(answer.heard), Sound: [row.format, row.sample_rate && `${row.sample_rate} Hz`, row.channels && `${row.channels} channels`, row.duration_s && `${row.duration_s.toFixed(1)} s`].filter(Boolean).join(", "),
         "Time in the server": `${Math.round(row.decode_ms + row.extract_ms + row.predict_ms)} ms`, Request: row.request_id,
       };
       $("facts").replaceChildren(...Object.entries(facts).flatMap(([name, value]) => {
