@@ -94,7 +94,7 @@ def test_leaking_rows_stop_the_run_before_anything_is_tuned(
     put_features(store, small, synthetic_rows())
     monkeypatch.setattr(
         "genre_assets.models.data.split.assign_splits",
-        lambda groups, _: ["train" if i % 2 else "validation" for i in range(len(groups))],
+        lambda groups, *_: ["train" if i % 2 else "validation" for i in range(len(groups))],
     )
     result = build(store, small, registry, raise_on_error=False)
     assert not result.success
