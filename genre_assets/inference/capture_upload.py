@@ -179,7 +179,7 @@ class ClientsAudio:
         try:
             self._client.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
-            if _status(error) != 404:
+            if _status(error) not in {403, 404}:  # 403: not there, said to one who may not list the bucket
                 raise
         else:
             return False
