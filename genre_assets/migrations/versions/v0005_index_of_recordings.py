@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS recording_files (
 );
 CREATE INDEX IF NOT EXISTS recording_files_fingerprint ON recording_files (fingerprint);
 CREATE TABLE IF NOT EXISTS recordings (
-    id int GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     fingerprint text NOT NULL UNIQUE,
     label text NOT NULL,              -- of the first file that has these bytes
     key text NOT NULL,
