@@ -122,7 +122,9 @@ def test_drifted_clips_that_are_labelled_become_a_champion_for_which_they_are_no
 ) -> None:
     registry = ModelRegistry.from_settings(three)
     old = registry.version("champion")
+    fallback = registry.version("fallback")
     assert old is not None
+    before = {old.version, fallback.version if fallback else old.version}
     for day in (1, 2, 3):
         send(three, store, database, day)
     assert [str(w.level) for w in window_store.newest(database, 2)] == ["detected"] * 2
@@ -146,18 +148,21 @@ def test_drifted_clips_that_are_labelled_become_a_champion_for_which_they_are_no
         return found.route if found else ""
 
     until(lambda: champion() != old.version, lambda: f"still version {old.version}\n{logs(three.home)}", 1200, 2)
-    until(lambda: serving() == "champion", "the champion serves", 600, 2)
 
     def answering() -> int:
         with GenreClient(three.triton_grpc) as client:
             (answer,) = client.predict([f"s3://{VISITORS}/1/tones/00.wav"], log=False)
         return answer.version
 
-    until(lambda: answering() == champion(), "the new champion answers", 600, 2)
+    until(lambda: answering() not in before, "the new release answers", 900, 2)
     # What comes from now on is as the training set is: of each label, clean clips and crowded ones.
     shares = {label: n / (n + CLIPS) for label, n in Counter(row["genre"] for row in rows).items()}
-    for day in (4, 5):
+    day = 3
+    while serving() != "champion" and day < 12:  # it comes back after three clean windows
+        day += 1
         send(three, store, database, day, shares)
+    until(lambda: serving() == "champion" and answering() == champion(), "the new champion serves", 300, 2)
+    send(three, store, database, day + 1, shares)
     newest = window_store.newest(database, 1)[0]
     assert newest.window.epoch.version == champion()
     assert str(newest.level) in {"ok", "suspected"}, newest.reason

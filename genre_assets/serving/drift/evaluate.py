@@ -8,7 +8,7 @@ import numpy as np
 
 from genre_assets import keys
 from genre_assets.database import Database
-from genre_assets.errors import BadInput
+from genre_assets.errors import BadInput, GenreError
 from genre_assets.serving.drift import answers, findings, null, reference, shadow, verdict, window_store
 from genre_assets.serving.drift.findings import SHADOW, Cause, Finding, Findings, Property
 from genre_assets.serving.drift.null import Baseline
@@ -43,19 +43,22 @@ class References:
     def version_for(self, database: Database, window: Window) -> int | None:
         """Which model's training rows a window is compared with.
 
-        The champion's, also while the fallback serves: the version that served the champion route last, if its
-        reference is there, else the newest reference. None if there is none at all.
+        The champion's, also while the fallback serves: the champion of the newest release, which would serve next (one that
+        was trained on what drifted would else wait for ever); without a release, the version that served the champion route
+        last; if its reference is not there, the newest one. None if there is none at all.
         """
         versions = self._versions()
         if window.epoch.route == "champion":
             served = window.epoch.version
         else:
-            rows = database.rows(
-                "SELECT version FROM drift_windows WHERE route = 'champion' AND closed_at <= %s"
-                " ORDER BY closed_at DESC LIMIT 1",
-                (window.closed_at,),
-            )
-            served = rows[0]["version"] if rows else -1
+            served = self._next_champion()
+            if served not in versions:
+                rows = database.rows(
+                    "SELECT version FROM drift_windows WHERE route = 'champion' AND closed_at <= %s"
+                    " ORDER BY closed_at DESC LIMIT 1",
+                    (window.closed_at,),
+                )
+                served = rows[0]["version"] if rows else -1
         return served if served in versions else max(versions, default=None)
 
     def find(self, version: int) -> Baseline | None:
@@ -76,6 +79,12 @@ class References:
             frame = self._store.read_parquet(self._bucket, keys.reference(version))
             self._ready[version] = null.baseline(reference.from_frame(frame), resamples=self._resamples)
         return self._ready[version]
+
+    def _next_champion(self) -> int | None:
+        try:
+            return self.idle.version("fallback")
+        except (GenreError, FileNotFoundError):
+            return None
 
     def _versions(self) -> set[int]:
         if self._listed is None:

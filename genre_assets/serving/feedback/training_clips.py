@@ -9,7 +9,6 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from urllib.parse import quote
 
 from genre_assets.audio import groups
@@ -32,6 +31,10 @@ ON CONFLICT (fingerprint, label) DO UPDATE SET key = excluded.key, ours = exclud
 _UNDO = "UPDATE training_clips SET done_at = NULL, problem = NULL WHERE (fingerprint, label) = (%s, %s)"
 _DONE = "UPDATE training_clips SET done_at = now(), problem = NULL WHERE (fingerprint, label) = (%s, %s)"
 _PROBLEM = "UPDATE training_clips SET problem = %s WHERE (fingerprint, label) = (%s, %s)"
+_BROUGHT = """
+SELECT count(*) AS n FROM training_clips WHERE ours
+AND done_at > coalesce((SELECT max(at) FROM audit WHERE subject = 'champion'), '-infinity')
+"""
 _FORGET = "DELETE FROM training_clips WHERE (fingerprint, label) = (%s, %s)"
 
 
@@ -75,10 +78,9 @@ def interrupted(database: Database) -> bool:
     return bool(database.rows("SELECT 1 FROM training_clips WHERE done_at IS NULL AND problem IS NULL LIMIT 1"))
 
 
-def brought_since(database: Database, since: datetime) -> int:
-    """How many labelled clips of clients have been copied into the raw bucket since then."""
-    found = database.rows("SELECT count(*) AS n FROM training_clips WHERE ours AND done_at >= %s", (since,))
-    return int(found[0]["n"])
+def brought_since_the_champion(database: Database) -> int:
+    """How many labelled clips of clients have been copied into the raw bucket since the last champion was chosen."""
+    return int(database.rows(_BROUGHT)[0]["n"])
 
 
 def _carry_out(

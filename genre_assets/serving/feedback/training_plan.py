@@ -17,7 +17,7 @@ from genre_assets.serving.feedback.agreement import LabelledClip
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
-NO_AUDIO = "the audio was not kept"
+NO_AUDIO = "the audio was not kept (GENRE_CAPTURE says what is)"
 NO_ANSWER = "no answer to that item is in the log"
 _SUFFIX = re.compile(r"\.[a-z0-9]{1,8}")
 

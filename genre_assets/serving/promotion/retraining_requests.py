@@ -1,7 +1,7 @@
 """Requests to train again, with their reason: opened by sustained drift or low accuracy, closed by a new champion.
 
 A request asks people (and the gate of the models stage) for new labelled data; training again on the same data would
-not help, so nothing is started here. It says how many labelled clips of clients have come since. At most one request is open.
+not help, so nothing is started here. It says how many labelled clips have come. At most one request is open.
 """
 
 import json
@@ -24,7 +24,7 @@ from genre_assets.settings import Settings
 
 @dataclass(frozen=True)
 class Request:
-    """An open request; `clips` is how many labelled clips of clients have come into the raw bucket since it was opened."""
+    """An open request; `clips` is how many labelled clips of clients have come into the raw bucket since the last champion."""
 
     id: int
     opened_at: datetime
@@ -36,7 +36,9 @@ class Request:
     def said(self, wanted: int) -> str:
         """The reason, and how the labels stand; `wanted` new clips start a retraining by themselves."""
         came = (
-            f"{self.clips} labelled clips of clients have come since" if self.clips else "no labelled clip has come yet"
+            f"{self.clips} labelled clips of clients have come since the last champion"
+            if self.clips
+            else "no labelled clip has come yet"
         )
         return f"{self.reason}; {came}, {wanted} new clips start a retraining"
 
@@ -78,7 +80,7 @@ def open_request(database: Database) -> Request | None:
     )
     if not rows:
         return None
-    return Request(**rows[0], clips=training_clips.brought_since(database, rows[0]["opened_at"]))
+    return Request(**rows[0], clips=training_clips.brought_since_the_champion(database))
 
 
 def drifted_since(settings: Settings, database: Database) -> float | None:

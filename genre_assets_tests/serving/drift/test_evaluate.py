@@ -16,6 +16,7 @@ from genre_assets.models.data import training
 from genre_assets.models.tuning import fit
 from genre_assets.serving.drift import evaluate, window_store
 from genre_assets.serving.drift.findings import Cause, Property
+from genre_assets.serving.drift.shadow import IdleModels
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import Rules
@@ -56,6 +57,24 @@ def test_clean_and_drifted_windows_get_their_levels(database: Database, store: O
     assert drifted.reference_version == 1
     assert "drift in 32 items" in drifted.reason
     assert drifted.findings[Property.FEATURE_DRIFT].values["false_alarm_rate"] == 0.01
+
+
+def test_the_fallbacks_windows_are_compared_with_the_champion_that_a_new_release_brings(
+    database: Database, store: ObjectStore, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It learned what drifted: by the old champion's rows its windows would drift for ever, and it would never serve."""
+    write_reference(store, settings, 1)
+    learned = reference_frame()
+    learned[list(COLUMNS)] *= np.float32(np.exp(0.8))
+    write_reference(store, settings, 4, learned)
+    monkeypatch.setattr(IdleModels, "version", lambda *_: 4)
+    rows = log_rows(32, shift=0.8) + log_rows(
+        32, seed=1, shift=0.8, route="fallback", version=5, start=START + timedelta(minutes=1)
+    )
+    before, after = judged(database, store, settings, rows)
+    assert (before.reference_version, before.level) == (1, Level.DETECTED)
+    assert after.reference_version == 4
+    assert after.level is not Level.DETECTED
 
 
 def test_the_fallbacks_windows_are_compared_with_the_champions_training_data(

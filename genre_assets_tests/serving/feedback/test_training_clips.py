@@ -244,7 +244,7 @@ def test_the_retraining_request_says_how_many_labelled_clips_have_come(
     assert waits.said(10).endswith("no labelled clip has come yet, 10 new clips start a retraining")
     raw.label("a", ("q0", "rock"), ("q1", "rock"))
     raw.drift(served(raw, b"one", b"two"))
-    said = "the fallback drifts too; 2 labelled clips of clients have come since, 10 new clips start a retraining"
+    said = "the fallback drifts too; 2 labelled clips of clients have come since the last champion, 10 new clips start a retraining"
     assert f"training again is asked for: {said}" in capfd.readouterr().err
 
 
