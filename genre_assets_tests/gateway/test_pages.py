@@ -81,10 +81,9 @@ def label_rows(store: ObjectStore) -> list[dict[str, str]]:
 
 
 def test_a_sound_is_drawn_answered_and_corrected(
-    browser: Page, front_door: str, live: LiveStack, tmp_path: Path
+    browser: Page, front_door: str, live: LiveStack, store: ObjectStore, tmp_path: Path
 ) -> None:
-    live.store.ensure_buckets(live.settings.raw_bucket)
-    keep_ten(live.store, live.settings)
+    keep_ten(store, live.settings)
     clip = tmp_path / "clip.wav"
     clip.write_bytes(sound_file(music(3.0)))
     browser.goto(front_door)
@@ -105,7 +104,7 @@ def test_a_sound_is_drawn_answered_and_corrected(
     browser.get_by_label("says").fill("ann")
     browser.get_by_role("button", name="Send the label").click()
     expect(browser.get_by_role("status")).to_contain_text("jazz is kept")
-    assert [(row["genre"], row["labelled_by"]) for row in label_rows(live.store)] == [("jazz", "ann")]
+    assert [(row["genre"], row["labelled_by"]) for row in label_rows(store)] == [("jazz", "ann")]
     (tmp_path / "clip.txt").write_text("no audio")
     browser.get_by_label("Audio file").set_input_files(tmp_path / "clip.txt")
     expect(browser.get_by_role("status")).to_contain_text("undecodable")

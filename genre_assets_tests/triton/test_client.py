@@ -130,7 +130,7 @@ def test_each_source_has_its_answer_and_an_unreadable_file_an_error(live: LiveSt
     assert answers[str(bad)].error.startswith("undecodable")
     assert answers[gone].error.startswith("unreadable")
     line = json.loads(json.dumps(answers[str(good)].as_dict()))
-    assert set(line) == {"genre", "probabilities", "model", "version", "heard", "error"}
+    assert set(line) == {"genre", "probabilities", "model", "version", "heard", "error", "request_id", "item"}
 
 
 @pytest.mark.stack

@@ -152,6 +152,7 @@ def test_tasks_go_to_label_studio_and_its_export_comes_back(platform: Platform, 
     _, store, settings = platform
     rows = log_rows(32, seed=4)
     rows[5] = changed(rows[5], confidence=0.11, address=f"s3://{settings.raw_bucket}/jazz/a.wav")
+    store.put_bytes(settings.raw_bucket, "jazz/a.wav", b"sound")
     serve(platform, rows)
     listed = review.candidates(*platform, limit=6)
     file = tmp_path / "tasks.json"
@@ -209,6 +210,7 @@ def test_the_command_writes_tasks_and_the_page_and_takes_labels_of_a_person(
     from genre_assets.cli import app, serving
 
     database, store, settings = platform
+    store.put_bytes(settings.raw_bucket, "a.wav", b"sound")
     serve(platform, [changed(row, address=f"s3://{settings.raw_bucket}/a.wav") for row in log_rows(32, seed=4)])
     mine = settings.model_copy(update={"database_url": type(settings.database_url)(database.url)})
     monkeypatch.setattr(serving, "stack_settings", lambda *_: mine)
