@@ -48,6 +48,7 @@ class References:
         last; if its reference is not there, the newest one. None if there is none at all.
         """
         versions = self._versions()
+        served: int | None
         if window.epoch.route == "champion":
             served = window.epoch.version
         else:
