@@ -4,7 +4,6 @@ import asyncio
 import json
 import shutil
 import subprocess
-import tarfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -34,11 +33,18 @@ Say = Callable[[str], None]
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack to a new folder, whole or not at all."""
+    """Unpack to a new folder, whole or not at all.
+
+    By the system's `tar`, which takes no path that leads out of the folder: Debian 12's Python has no filter for that.
+    Raises `PermanentFailure` for a damaged archive.
+    """
     partial = folder.with_name(f"{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    with tarfile.open(archive) as tar:
-        tar.extractall(partial, filter="tar")
+    partial.mkdir()
+    command = ["tar", "--extract", "--no-same-owner", "--file", str(archive), "--directory", str(partial)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise PermanentFailure(f"{archive.name} cannot be unpacked: {done.stderr.strip()[-500:]}")
     partial.rename(folder)
     conda_unpack = folder / "bin" / "conda-unpack"
     subprocess.run([folder / "bin" / "python3", conda_unpack], check=True, capture_output=True)
