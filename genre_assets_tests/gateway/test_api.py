@@ -132,6 +132,14 @@ def test_health_metrics_and_the_description(http: httpx.Client, bucket: str) -> 
     assert "http" not in json.dumps(described["paths"])
 
 
+def test_the_models_page_shows_what_serves(http: httpx.Client, live: LiveStack) -> None:
+    page = http.get("/models").text
+    release = live.releases[0]
+    assert release.id in page
+    assert "xgboost" in page
+    assert page.index("champion") < page.index("random_forest")
+
+
 def test_it_does_not_listen_to_strangers_without_a_name() -> None:
     with pytest.raises(BadInput, match="GENRE_GATEWAY_ALLOWED_HOSTS"):
         create_app(load_settings(host="0.0.0.0"))

@@ -4,7 +4,7 @@
 function drawWave(canvas, samples) {
   const { width, height } = canvas, pen = canvas.getContext("2d");
   pen.clearRect(0, 0, width, height);
-  pen.fillStyle = getComputedStyle(document.body).getPropertyValue("--accent");
+  pen.fillStyle = getComputedStyle(document.querySelector("nav a")).color;
   for (let x = 0; x < width; x++) {
     const from = Math.floor((x * samples.length) / width), to = Math.floor(((x + 1) * samples.length) / width);
     let low = 0, high = 0;
