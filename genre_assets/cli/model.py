@@ -1,16 +1,18 @@
 """Jobs, and which model serves: run, promote, history, rollback."""
 
 import json
+import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from genre_assets.cli.base import AsJson, Limit, plain, say, stack_settings
+from genre_assets.cli.base import AsJson, Limit, say, stack_settings
 from genre_assets.settings import load_settings
+from genre_assets.text import visible
+
+WIDTH = 76  # of a reason's lines, behind four spaces: 80 columns in all
 
 
 def run(
@@ -65,12 +67,12 @@ def history(limit: Limit = 50, as_json: AsJson = False) -> None:
         rows = [{**vars(move), "at": move.at.isoformat()} for move in moves]
         typer.echo(json.dumps(rows, indent=1))
         return
-    table = Table("when", "what", "from", "to", "who", "why")
     for move in moves:
-        when = move.at.strftime("%Y-%m-%d %H:%M:%S")
-        row = (when, move.subject, move.moved_from or "-", move.moved_to, move.actor, move.reason)
-        table.add_row(*map(plain, row))
-    Console().print(table)
+        when, came_from = move.at.strftime("%Y-%m-%d %H:%M:%S"), f"{move.moved_from} -> " if move.moved_from else ""
+        typer.echo(visible(f"{when}  {move.subject}: {came_from}{move.moved_to}, by {move.actor}"))
+        typer.echo(textwrap.indent(textwrap.fill(visible(move.reason), WIDTH), "    "))
+    if not moves:
+        typer.echo("nothing has moved yet")
 
 
 def rollback(
