@@ -21,7 +21,7 @@ from genre_assets.serving.promotion import retraining_requests, route_state
 from genre_assets.settings import Settings, load_settings
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.client.sync import GenreClient
-from genre_assets_tests.audio.sounds import RATE, sound_file
+from genre_assets_tests.audio.sounds import sound_file
 from genre_assets_tests.integration.test_any_labels import CLIPS, SOUNDS, write
 from genre_assets_tests.live import COMMAND, PORT_OFFSET, environment, logs
 from genre_assets_tests.waiting import until
@@ -41,13 +41,12 @@ def command(home: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run([COMMAND, *words], env=outside, capture_output=True, text=True, timeout=1800)
 
 
-def in_a_crowd(samples: Floats, random: np.random.Generator) -> Floats:
-    """The same sound, faint, behind noise that swells and fades: models that know the clean sounds are mostly wrong."""
-    time = np.arange(len(samples)) / RATE
-    swell = 0.1 * (np.sin(2 * np.pi * random.uniform(1, 3) * time) + 1)
-    heard = 0.25 * samples / np.abs(samples).max() + swell * random.standard_normal(len(samples))
-    clipped: Floats = np.clip(heard, -1, 1).astype(np.float32)
-    return clipped
+def in_a_crowd(label: str, samples: Floats, random: np.random.Generator) -> Floats:
+    """The same sound, faint, behind a loud one of another label: models that know the clean sounds name the loud one."""
+    names = list(SOUNDS)
+    other = SOUNDS[names[(names.index(label) + 1) % len(names)]](random)
+    mixed: Floats = 0.2 * samples / np.abs(samples).max() + 0.7 * other / np.abs(other).max()
+    return np.clip(mixed, -1, 1).astype(np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +88,7 @@ def send(
             random = np.random.default_rng((day, seed, number))
             samples = sound(random)
             if number < round(EACH * (crowded or {}).get(label, 1.0)):
-                samples = in_a_crowd(samples, random)
+                samples = in_a_crowd(label, samples, random)
             key = f"{day}/{label}/{number:02d}.wav"
             store.put_bytes(VISITORS, key, sound_file(samples))
             addresses.append(f"s3://{VISITORS}/{key}")
