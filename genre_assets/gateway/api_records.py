@@ -86,16 +86,8 @@ async def windows(backend: Here, limit: Limit = 50) -> dict[str, list[dict[str, 
 
 
 def window_as_json(judged: DriftResult) -> dict[str, Any]:
-    """A window with its findings as plain JSON; `level` is None until it is judged."""
-    window = judged.window
-    return {
-        "id": window.id, "route": window.epoch.route, "version": window.epoch.version,
-        "opened_at": window.opened_at.isoformat(), "closed_at": window.closed_at.isoformat(),
-        "closed_by": window.closed_by.value, "items": window.items, "rows": window.rows,
-        "level": judged.level.value if judged.level else None, "reason": judged.reason,
-        "findings": {str(name): finding.as_json() for name, finding in judged.findings.items()},
-        "report": f"/v1/windows/{window.id}/report" if judged.report else None,
-    }  # fmt: skip
+    """A window with its findings, and where its report opens."""
+    return {**judged.as_json(), "report": f"/v1/windows/{judged.window.id}/report" if judged.report else None}
 
 
 @router.get("/windows/{window}/report", include_in_schema=False)

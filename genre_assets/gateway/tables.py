@@ -24,10 +24,7 @@ def quarantine(settings: Settings, store: ObjectStore, limit: int) -> list[dict[
     """The files that are used for nothing, each with its reason, the newest first."""
     from genre_assets.audio.tables import inventory
 
-    frame = inventory.read_all(store, settings, quarantine=True).sort_values("last_modified", ascending=False)
-    frame = frame[["key", "genre", "verdict", "detail", "size", "format", "duration_s", "last_modified"]].head(limit)
-    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso"))
-    return [{**row, "address": f"s3://{settings.raw_bucket}/{row['key']}"} for row in rows]
+    return inventory.quarantined(store, settings, limit)
 
 
 LISTS = {"review": review, "quarantine": quarantine}

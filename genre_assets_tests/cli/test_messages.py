@@ -64,6 +64,8 @@ def run(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedProce
         (["predict", "music", "--wait", "1"], "genre-assets up"),
         (["promote", "champion", "--reason", "r"], "genre-assets status"),
         (["history"], "genre-assets status"),
+        (["windows"], "genre-assets status"),
+        (["quarantine"], "genre-assets status"),
         (["rollback", "1", "--reason", "r"], "genre-assets status"),
         (["review", "list.csv"], "genre-assets status"),
         (["backfill"], "genre-assets status"),

@@ -28,6 +28,8 @@ ACTING = [
     ["backfill"],
     ["history"],
     ["alerts"],
+    ["windows"],
+    ["quarantine"],
 ]
 
 

@@ -5,6 +5,7 @@ of another; that genre's table is then written again as well, so that every stor
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cache, partial
@@ -61,6 +62,14 @@ def read(store: ObjectStore, settings: Settings, genre: str, *, quarantine: bool
         return store.read_parquet(settings.features_bucket, key)
     except FileNotFoundError:
         return table([])
+
+
+def quarantined(store: ObjectStore, settings: Settings, limit: int) -> list[dict[str, Any]]:
+    """The files that are used for nothing, the newest first, as plain JSON: key, genre, verdict, detail and what is known."""
+    frame = read_all(store, settings, quarantine=True).sort_values("last_modified", ascending=False)
+    frame = frame[["key", "genre", "verdict", "detail", "size", "format", "duration_s", "last_modified"]].head(limit)
+    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso"))
+    return [{**row, "address": f"s3://{settings.raw_bucket}/{row['key']}"} for row in rows]
 
 
 def read_all(store: ObjectStore, settings: Settings, *, quarantine: bool = False) -> "pd.DataFrame":

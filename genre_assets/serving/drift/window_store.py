@@ -50,6 +50,17 @@ class DriftResult:
     findings: Findings
     report: str | None
 
+    def as_json(self) -> dict[str, Any]:
+        """As plain JSON, for programs; `level` is None until it is judged."""
+        window = self.window
+        return {
+            "id": window.id, "route": window.epoch.route, "version": window.epoch.version,
+            "opened_at": window.opened_at.isoformat(), "closed_at": window.closed_at.isoformat(),
+            "closed_by": window.closed_by.value, "items": window.items, "rows": window.rows,
+            "level": self.level.value if self.level else None, "reason": self.reason,
+            "findings": {str(name): finding.as_json() for name, finding in self.findings.items()},
+        }  # fmt: skip
+
 
 def due(database: Database, rules: Rules, now: datetime | None = None) -> str | None:
     """Name of the first window that can be cut, or waits for its verdict or its report; None if none does. Cheap."""

@@ -1,0 +1,70 @@
+"""What the platform has seen, from a terminal: windows, quarantine, and what services print."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from genre_assets.cli.base import AsJson, Limit, stack_settings
+from genre_assets.errors import BadInput
+from genre_assets.settings import load_settings
+from genre_assets.text import visible
+
+
+def windows(limit: Limit = 20, as_json: AsJson = False) -> None:
+    """Show the newest windows of answered items, the newest first: their level, their model, and why."""
+    from genre_assets.database import Database
+    from genre_assets.serving.drift import window_store
+
+    database = Database(stack_settings("database_url").database_url.get_secret_value())
+    found = window_store.newest(database, limit)
+    if as_json:
+        typer.echo(json.dumps([judged.as_json() for judged in found], indent=1))
+        return
+    for judged in found:
+        window = judged.window
+        when, level = window.closed_at.strftime("%Y-%m-%d %H:%M:%S"), judged.level or "not judged yet"
+        answered = f"{window.epoch.route} version {window.epoch.version}, {window.items} items"
+        typer.echo(visible(f"{when}  {level}: {answered}"))
+        if judged.reason:
+            typer.echo(visible(f"    {judged.reason}"))
+    if not found:
+        typer.echo("no window has been judged yet")
+
+
+def quarantine(limit: Limit = 50, as_json: AsJson = False) -> None:
+    """Show the files in the raw bucket that are used for nothing, the newest first, each with its reason."""
+    from genre_assets.audio.tables import inventory
+    from genre_assets.store import ObjectStore, s3_client
+
+    settings = stack_settings("s3_endpoint_url")
+    rows = inventory.quarantined(ObjectStore(s3_client(settings)), settings, limit)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        detail = f": {row['detail']}" if row["detail"] else ""
+        typer.echo(visible(f"s3://{settings.raw_bucket}/{row['key']}: {row['verdict']}{detail}"))
+    if not rows:
+        typer.echo("every file is used")
+
+
+def logs(
+    service: Annotated[str, typer.Argument(help="A service, as genre-assets status names it.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="So many of its last lines.")] = 50,
+) -> None:
+    """Print the last lines of what a service of the local stack printed, and where the rest is."""
+    from genre_assets.stack.services.catalogue import services
+
+    settings = load_settings()
+    files = {one.name: one.log for one in services(settings)}
+    files["supervisor"] = settings.home / "logs" / "supervisor.log"
+    if service not in files:
+        raise BadInput(f"there is no service {service!r}; there are: {', '.join(files)}")
+    try:
+        text = files[service].read_text(errors="backslashreplace")
+    except FileNotFoundError:
+        raise BadInput(f"{files[service]} is not there: {service} has not run in {settings.home}") from None
+    for line in text.splitlines()[-lines:]:
+        typer.echo(visible(line))
+    typer.echo(f"all of it: {files[service]}", err=True)
