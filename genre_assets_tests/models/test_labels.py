@@ -7,6 +7,7 @@ import pytest
 
 from genre_assets import labels
 from genre_assets.audio import assets as audio_assets
+from genre_assets.database import Database
 from genre_assets.models.assets import training_set
 from genre_assets.models.data import stored
 from genre_assets.models.data.split import SPLITS
@@ -33,13 +34,13 @@ def clip(label: int, number: int) -> bytes:
     return sound_file((0.4 * np.sin(2 * np.pi * hertz * time) + 0.05 * noise).astype(np.float32))
 
 
-def materialise(store: ObjectStore, settings: Settings, instance: dg.DagsterInstance) -> None:
+def materialise(store: ObjectStore, settings: Settings, database: Database, instance: dg.DagsterInstance) -> None:
     names = labels.names(store, settings)
     there = instance.get_dynamic_partitions(labels.PARTITIONS)
     instance.add_dynamic_partitions(labels.PARTITIONS, [name for name in names if name not in there])
     done = dg.materialize(
         [*audio_assets.ASSETS, training_set],
-        resources={"settings": settings, "store": store},
+        resources={"settings": settings, "store": store, "database": database},
         instance=instance,
         tags=over_all(names),
     )
@@ -48,13 +49,13 @@ def materialise(store: ObjectStore, settings: Settings, instance: dg.DagsterInst
 
 @pytest.mark.parametrize("names", SETS.values(), ids=SETS)
 def test_clips_of_every_label_become_a_model_that_tells_them_apart(
-    names: tuple[str, ...], store: ObjectStore, small: Settings
+    names: tuple[str, ...], store: ObjectStore, small: Settings, database: Database
 ) -> None:
     for index, label in enumerate(names):
         for number in range(CLIPS):
             store.put_bytes(small.raw_bucket, f"{label}/{number}.wav", clip(index, number))
     with dg.DagsterInstance.ephemeral() as instance:
-        materialise(store, small, instance)
+        materialise(store, small, database, instance)
     data = stored.read(store, small)
     assert (data.manifest.rows, data.manifest.genres) == (CLIPS * len(names), tuple(sorted(names)))
     rows = data.part(*SPLITS)
@@ -68,7 +69,7 @@ def test_clips_of_every_label_become_a_model_that_tells_them_apart(
 
 
 def test_the_first_training_set_closes_the_label_set_and_a_label_that_is_added_asks_for_training(
-    store: ObjectStore, small: Settings
+    store: ObjectStore, small: Settings, database: Database
 ) -> None:
     def put(label: str, pitch: int, clips: int = CLIPS) -> None:
         for number in range(clips):
@@ -77,7 +78,7 @@ def test_the_first_training_set_closes_the_label_set_and_a_label_that_is_added_a
     put("hum", 0)
     put("whistle", 9)
     with dg.DagsterInstance.ephemeral() as instance:
-        materialise(store, small, instance)
+        materialise(store, small, database, instance)
         assert stored.news(store, small) == stored.News()
         put("beep", 5)
         assert labels.names(store, small) == ("hum", "whistle"), "a new folder is no label by itself any more"
@@ -85,13 +86,13 @@ def test_the_first_training_set_closes_the_label_set_and_a_label_that_is_added_a
         assert stored.news(store, small).labels == [], "it cannot be learned yet: it has no features"
         audio = dg.materialize(
             audio_assets.ASSETS,
-            resources={"settings": small, "store": store},
+            resources={"settings": small, "store": store, "database": database},
             instance=_with(instance, "beep"),
             partition_key="beep",
         )
         assert audio.success
         assert stored.news(store, small) == stored.News(recordings=CLIPS, labels=["beep"])
-        materialise(store, small, instance)
+        materialise(store, small, database, instance)
     assert stored.read(store, small).manifest.genres == ("hum", "whistle", "beep"), "the others keep their places"
     labels.keep(store, small, labels.read(store, small).without("hum"))
     assert stored.news(store, small) == stored.News(removed=["hum"])
