@@ -13,7 +13,11 @@ def main() -> None:
     executable = pages.chromium()
     if executable is None:
         sys.exit("no Chromium: apt-get install chromium")
-    url = load_settings().dagster_url
+    settings = load_settings()
+    url = settings.dagster_url
+    with pages.page(executable, width=1100, height=1000) as page:
+        pages.try_a_sound(page, settings.gateway_url, next((settings.home / "synthetic_audio").rglob("*.wav")))
+        page.screenshot(path=PICTURES / "gateway.png")
     with pages.page(executable) as page:
         pages.open_graph(page, url)
         page.screenshot(path=PICTURES / "dagster-graph.png")

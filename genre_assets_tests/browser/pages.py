@@ -4,6 +4,7 @@ import re
 import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from playwright.sync_api import Page, sync_playwright
 
@@ -76,3 +77,10 @@ def open_drift_check(page: Page, dagster_url: str) -> None:
     page.get_by_text("Execution history").first.click(timeout=60_000)
     page.get_by_text("Passed").first.wait_for(timeout=60_000)
     page.wait_for_timeout(2000)
+
+
+def try_a_sound(page: Page, gateway_url: str, clip: Path) -> None:
+    """The gateway's first page with the answer to a clip and what the log holds of it."""
+    page.goto(gateway_url)
+    page.get_by_label("Audio file").set_input_files(clip)
+    page.locator("#facts dt").first.wait_for(timeout=60_000)
