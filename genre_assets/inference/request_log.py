@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from genre_assets.database import Database
-from genre_assets.triton.protocol import row_id, short_id
+from genre_assets.triton.protocol import short_id
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 TABLE = "served_requests"
 LONGEST_DAYS = 36_500  # of retention: `datetime` cannot go back for ever
-MOST_ITEMS = 256  # of a request whose rows are asked for; the server takes fewer
 LOCK = 20261124  # writers take turns, so that two of them cannot log the same item twice
 
 
@@ -103,13 +102,9 @@ def read(
 
 
 def of_request(database: Database, request_id: str) -> list[dict[str, Any]]:
-    """The rows of one request, in the order of its items; none if it is not logged (yet).
-
-    Asked for by the ids of its rows, which follow from the request's: the log has no index of requests.
-    """
-    ids = [str(row_id(short_id(request_id), item)) for item in range(MOST_ITEMS)]
-    sql = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE id = ANY(%s::uuid[]) ORDER BY item"  # noqa: S608  # constants
-    return database.rows(sql, (ids,))
+    """The rows of one request, in the order of its items; none if it is not logged (yet)."""
+    sql = f"SELECT {', '.join(COLUMNS)} FROM {TABLE} WHERE request_id = %s ORDER BY item"  # noqa: S608  # constants
+    return database.rows(sql, (short_id(request_id),))
 
 
 def prune(database: Database, *, days: int, now: datetime | None = None) -> list[str]:
