@@ -60,7 +60,7 @@ def take_labels(
     return send_labels(named, store, settings, now), len(named)
 
 
-def send_labels(said: Iterable["_Said"], store: ObjectStore, settings: Settings, now: datetime | None = None) -> str:
+def send_labels(said: Iterable["Said"], store: ObjectStore, settings: Settings, now: datetime | None = None) -> str:
     """Send labels, each with the place where it was said, to the object store; returns the key.
 
     Raises `BadInput` with the place of the first whose label is not in the label set; nothing is sent then.
@@ -79,11 +79,11 @@ def _as_csv(labels: Iterable[GivenLabel]) -> bytes:
     return buffer.getvalue().encode()
 
 
-_Said = tuple[str, GivenLabel]
+Said = tuple[str, GivenLabel]
 """Where it stands in the list, and what is written there: the label is not looked up yet."""
 
 
-def _parsed(data: bytes, name: str) -> Sequence[_Said]:
+def _parsed(data: bytes, name: str) -> Sequence[Said]:
     """Each row that is filled in."""
     if data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"["):
         found = label_studio.read_export(data, name)
@@ -97,7 +97,7 @@ def _parsed(data: bytes, name: str) -> Sequence[_Said]:
     return said
 
 
-def _checked(where: str, request_id: str, item: str, text: str, by: str) -> _Said:
+def _checked(where: str, request_id: str, item: str, text: str, by: str) -> Said:
     if not (item.isascii() and item.isdigit() and len(item) < 10):
         raise BadInput(f"{where}: item {item[:50]!r} is no number of an item")
     if not 0 < len(request_id) <= LONGEST_REQUEST_ID:
@@ -107,7 +107,7 @@ def _checked(where: str, request_id: str, item: str, text: str, by: str) -> _Sai
     return where, GivenLabel(request_id, int(item), text, by)
 
 
-def _known(said: Iterable[_Said], known: LabelSet) -> list[GivenLabel]:
+def _known(said: Iterable[Said], known: LabelSet) -> list[GivenLabel]:
     labels = []
     for where, one in said:
         label = known.find(one.label)
