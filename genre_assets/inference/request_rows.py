@@ -42,7 +42,7 @@ def parsed(data: bytes, now: float, retention_days: int) -> Iterator[Row | Refus
     for line in lines[:-1]:
         text = line.decode(errors="replace")
         try:
-            row = cleaned(Row(**_named(json.loads(line))))
+            row = Row(**_cleaned(_named(json.loads(line))))
             why = problem(row, now, retention_days)
         except (ValueError, TypeError, RecursionError) as error:
             yield Refused(text, f"not a row: {error}")
@@ -57,10 +57,9 @@ def _named(values: list[Any]) -> dict[str, Any]:
     return dict(zip(COLUMNS, values, strict=False))
 
 
-def cleaned(row: Row) -> Row:
-    """The row with storable texts, and numbers that `real` would round to zero as zero."""
-    values = {name: _clean(value) for name, value in vars(row).items()}
-    return Row(**{**values, "ts": row.ts})
+def _cleaned(values: dict[str, Any]) -> dict[str, Any]:
+    """The values of a row with storable texts, and numbers that `real` would round to zero as zero."""
+    return {name: value if name == "ts" else _clean(value) for name, value in values.items()}
 
 
 def problem(row: Row, now: float, retention_days: int) -> str:

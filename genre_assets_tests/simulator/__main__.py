@@ -19,7 +19,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     began = time.monotonic()
     done, moves, violated = play_all(given.seed, given.schedules, given.processes)
-    print(f"{done} schedules of {STEPS} steps under faults, {moves} moves, {time.monotonic() - began:.0f} s")
+    print(
+        f"{done} schedules of {STEPS[0]} to {STEPS[1]} steps under faults, {moves} moves, {time.monotonic() - began:.0f} s"
+    )
     if violated:
         print(
             f"{violated}\nagain: python -m genre_assets_tests.simulator --schedules 1 --seed {violated.split()[1][:-1]}"

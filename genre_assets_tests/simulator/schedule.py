@@ -28,11 +28,12 @@ from genre_assets_tests.simulator.parts import ROUTES, Clock, Faults, Run
 from genre_assets_tests.simulator.sqlite_database import SqliteDatabase
 from genre_assets_tests.simulator.world import Process, World
 
-STEPS = 60  # of each schedule, before the faults stop
+STEPS = (20, 60)  # of a schedule before the faults stop, at least and at most: by its seed
 QUIET_STEPS = 3000  # in which all must have become well after them
 RUN = "run "  # and its number: the name of its process
 MOMENTS = [timedelta(seconds=seconds) for seconds in (0.0, 0.1, 0.5, 2.0)]
 PAUSE = timedelta(seconds=15)
+FOR_RUNS = 0.85  # of the steps after the faults, while runs are in progress: the end waits for them
 VERSIONS = [
     import_module(f"{versions.__name__}.{name}").UPGRADE
     for name in sorted(found.name for found in pkgutil.iter_modules(versions.__path__))
@@ -70,7 +71,7 @@ class Simulator:
         assert self.current is not None
         return self.current
 
-    def run(self, seed: int, steps_of: int = STEPS) -> World:
+    def run(self, seed: int) -> World:
         """Run one schedule. Raises `Violated`."""
         self.database.empty()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -81,7 +82,7 @@ class Simulator:
         )
         world.alerts = processes.InlineAlerts(self.database, [world.webhook], repeat=timedelta(minutes=10))
         try:
-            _Schedule(world, seed).play(steps_of)
+            _Schedule(world, seed).play(world.rng.randint(*STEPS))
         finally:
             close(world)
         return world
@@ -169,12 +170,12 @@ class _Schedule:
             written.clear()
 
     def choose(self) -> greenlet:
-        """Anybody. Once the faults are over a run in every other step, for it is the runs that the end waits for."""
+        """Anybody. Once the faults are over mostly a run, for it is the runs that the end waits for."""
         everybody = [*self.living.values()]
-        runs = []
-        if self.quiet and len(everybody) > len(self.wanted):
+        if self.quiet and len(everybody) > len(self.wanted) and self.rng.random() < FOR_RUNS:
             runs = [process for name, process in self.living.items() if name.startswith(RUN)]
-        return self.rng.choice(runs if runs and self.rng.random() < 0.5 else everybody)
+            everybody = runs or everybody
+        return everybody[int(self.rng.random() * len(everybody))]
 
     def begin_what_is_not_there(self) -> None:
         """The supervisor restarts what died; Dagster starts runs, one promotion or drift run of a purpose at a time."""

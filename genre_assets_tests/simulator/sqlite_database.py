@@ -127,11 +127,12 @@ class Cursor:
         text, table = prepared(sql)
         if table is not None:
             self._database.changes(table)
-        if isinstance(parameters, Mapping):
+        if parameters is None or type(parameters) is tuple:  # nearly always
+            self._cursor.execute(text, [v if type(v) in _AS_THEY_ARE else stored(v) for v in parameters or ()])
+        elif isinstance(parameters, Mapping):
             self._cursor.execute(text, {name: stored(value) for name, value in parameters.items()})
         else:
-            given = parameters or ()
-            self._cursor.execute(text, [v if type(v) in _AS_THEY_ARE else stored(v) for v in given])
+            self._cursor.execute(text, [*map(stored, parameters)])
         self._reader = self._database.reader(sql, self._cursor)
         if self.statements is not None:
             self.statements.append(Statement(sql, parameters, self._database.now(), self._cursor.rowcount))
