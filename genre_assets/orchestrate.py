@@ -27,11 +27,18 @@ def launch_and_follow(
 
     Raises `BadInput` for an unknown job, `PermanentFailure` with the messages of the steps that failed.
     """
+    return follow(settings, launch(settings, job, run_config=run_config), report=report)
+
+
+def launch(settings: Settings, job: str, *, run_config: dict[str, Any] | None = None) -> str:
+    """Launch a job, over all labels where it has partitions. Returns the id of its run.
+
+    Raises `BadInput` for an unknown job, `PermanentFailure` if Dagster refuses it.
+    """
     if job not in JOBS:
         raise BadInput(f"there is no job {job!r}; there are: {', '.join(JOBS)}")
     tags = over_all(partition_by_labels(settings)) if job in {"build", "ingest"} else {}
-    run = graphql.launch(settings.dagster_url, job, tags=tags, run_config=run_config)
-    return follow(settings, run, report=report)
+    return graphql.launch(settings.dagster_url, job, tags=tags, run_config=run_config)
 
 
 def partition_by_labels(settings: Settings) -> Sequence[str]:
@@ -46,10 +53,11 @@ def partition_by_labels(settings: Settings) -> Sequence[str]:
     return names
 
 
-def promote_route(settings: Settings, route: str, *, reason: str, pin: bool = False, report: Report) -> RunProgress:
-    """Let the champion or the fallback serve, by a person's hand, through the job `promote`.
+def launch_promotion(settings: Settings, route: str, *, reason: str, pin: bool = False) -> str:
+    """Let the champion or the fallback serve, by a person's hand: launch the job `promote`. Returns the id of its run.
 
-    With `pin` it stays whatever drift says; without, a pin that was set is lifted.
+    With `pin` it stays whatever drift says; without, a pin that was set is lifted. Raises `BadInput` for an unknown route
+    or an empty reason, `PermanentFailure` if Dagster refuses it.
     """
     if route not in ROUTES:
         raise BadInput(f"there is no route {route!r}; there are: {', '.join(ROUTES)}")
@@ -57,7 +65,7 @@ def promote_route(settings: Settings, route: str, *, reason: str, pin: bool = Fa
         raise BadInput("a promotion needs a reason: it goes into the audit table")
     wanted: dict[str, Any] = {"route": route, "reason": reason, "actor": "person", "pinned": pin}
     config = {"ops": {"live_ensemble": {"config": wanted}}}
-    return follow(settings, graphql.launch(settings.dagster_url, "promote", run_config=config), report=report)
+    return graphql.launch(settings.dagster_url, "promote", run_config=config)
 
 
 def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:

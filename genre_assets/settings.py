@@ -73,6 +73,8 @@ class Settings(BaseSettings):
     dagster_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     # The same of the gateway, the page for people and the REST interface.
     gateway_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    # Whether a request to it needs a key: auto, where it listens elsewhere than on the loopback.
+    gateway_keys: Literal["auto", "always", "never"] = "auto"
     # The same of MLflow's UI, with the port where there is one.
     mlflow_allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     # Where the webserver and the daemon find the code server; empty: at the host that it listens on.

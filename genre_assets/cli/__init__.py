@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli import alerts, audio, labels, looking, model, serving, stack, status
+from genre_assets.cli import alerts, api_keys, audio, labels, looking, model, serving, stack, status
 from genre_assets.cli.guard import guarded
 
 _debug = False
@@ -52,11 +52,15 @@ for panel, commands in COMMANDS.items():
     for command in commands:
         app.command(rich_help_panel=panel)(guarded(command, lambda: _debug))
 
-labels_app = typer.Typer(help="The labels there are; add, rename, remove.", rich_markup_mode="rich")
-labels_app.callback(invoke_without_command=True)(guarded(labels.show, lambda: _debug))
-for change in labels.COMMANDS:
-    labels_app.command()(guarded(change, lambda: _debug))
-app.add_typer(labels_app, name="labels", rich_help_panel="Data")
+for name, panel, group, what in (
+    ("labels", "Data", labels, "The labels there are; add, rename, remove."),
+    ("api-keys", "Serving", api_keys, "The keys of the gateway; add, revoke."),
+):
+    nested = typer.Typer(help=what, rich_markup_mode="rich")
+    nested.callback(invoke_without_command=True)(guarded(group.show, lambda: _debug))
+    for change in group.COMMANDS:
+        nested.command()(guarded(change, lambda: _debug))
+    app.add_typer(nested, name=name, rich_help_panel=panel)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """What the groups of commands share: words for people, options that several take, the bar."""
 
+import getpass
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Annotated
@@ -39,6 +40,14 @@ def stack_settings(*addresses: str) -> Settings:
     settings = load_settings()
     require_own(settings, *addresses)
     return settings
+
+
+def this_person() -> str:
+    """The name of the user; empty where the machine knows none, as in some containers."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""
 
 
 @contextmanager

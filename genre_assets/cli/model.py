@@ -12,6 +12,7 @@ from genre_assets.cli.base import AsJson, Limit, say, stack_settings
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
 
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Launch the run, print where it is seen, and end.")]
 WIDTH = 76  # of a reason's lines, behind four spaces: 80 columns in all
 
 
@@ -48,12 +49,18 @@ def promote(
     route: Annotated[str, typer.Argument(help="champion or fallback: the one that is to serve.")],
     reason: Annotated[str, typer.Option(help="Why; goes into the audit table.")],
     pin: Annotated[bool, typer.Option("--pin", help="Hold it, whatever drift says, until the next promote.")] = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Let the champion or the fallback serve, by the same job that drift uses. Every move is audited."""
-    from genre_assets.orchestrate import promote_route
+    from genre_assets.orchestrate import follow, launch_promotion
 
+    settings = stack_settings("dagster_url")
+    run_id = launch_promotion(settings, route, reason=reason, pin=pin)
+    if no_wait:
+        typer.echo(f"{settings.dagster_link}/runs/{run_id}")
+        return
     with _run_goes_on():
-        promote_route(stack_settings("dagster_url"), route, reason=reason, pin=pin, report=say)
+        follow(settings, run_id, report=say)
     say(f"{route} serves{', pinned' if pin else ''}")
 
 
@@ -81,18 +88,23 @@ def rollback(
     fallback: Annotated[
         bool, typer.Option("--fallback", help="Roll back the fallback instead of the champion.")
     ] = False,
+    no_wait: NoWait = False,
 ) -> None:
     """Go back to an earlier model version and serve it, without a rebuild. The move is audited."""
     from genre_assets.models.mlflow.registry import ModelRegistry
     from genre_assets.models.selection.rollback import rollback as move
-    from genre_assets.orchestrate import launch_and_follow
+    from genre_assets.orchestrate import follow, launch
 
     settings = stack_settings("mlflow_database_url", "s3_endpoint_url", "database_url", "dagster_url")
     alias: Literal["champion", "fallback"] = "fallback" if fallback else "champion"
     registry = ModelRegistry.from_settings(settings)
     say(move(registry, version, alias=alias, actor="person", reason=reason, floor=settings.fallback_floor))
+    run_id = launch(settings, "release")
+    if no_wait:
+        typer.echo(f"{settings.dagster_link}/runs/{run_id}")
+        return
     with _run_goes_on():
-        launch_and_follow(settings, "release", report=say)
+        follow(settings, run_id, report=say)
     say(f"the release with version {version} as {alias} is live")
 
 

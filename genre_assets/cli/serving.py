@@ -1,6 +1,5 @@
 """Predictions and what comes back from them: predict, review, backfill."""
 
-import getpass
 import json
 import time
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, progress_bar, say, stack_settings
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, progress_bar, say, stack_settings, this_person
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings
 from genre_assets.text import clock, visible
@@ -91,7 +90,7 @@ def review(
     settings = stack_settings("s3_endpoint_url") if take else stack_settings("s3_endpoint_url", "database_url")
     store = ObjectStore(s3_client(settings))
     if take:
-        key, count = take_labels(table, store, settings, by=by or _this_person())
+        key, count = take_labels(table, store, settings, by=by or this_person())
         typer.echo(f"{count} labels sent as {key}")
         return
     listed = candidates(Database(settings.database_url.get_secret_value()), store, settings, limit=limit)
@@ -108,14 +107,6 @@ def review(
     typer.echo(
         f"{len(listed)} clips listed in {table}: fill in the column genre, then: genre-assets review {table} --take"
     )
-
-
-def _this_person() -> str:
-    """The name of the user; empty where the machine knows none, as in some containers."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return ""
 
 
 def backfill(

@@ -6,6 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
+from genre_assets.gateway.access.api_keys import Scope
+from genre_assets.gateway.access.needs import needs
 from genre_assets.gateway.backend import Backend, Here
 from genre_assets.serving.feedback.label_lists import LONGEST_NAME, LONGEST_REQUEST_ID, GivenLabel, send_labels
 
@@ -34,7 +36,9 @@ class Kept(BaseModel):
     labels: int
 
 
-@router.post("/labels", status_code=HTTPStatus.CREATED, summary="Say what items really were")
+@router.post(
+    "/labels", dependencies=[needs(Scope.LABEL)], status_code=HTTPStatus.CREATED, summary="Say what items really were"
+)
 async def labels(given: Labels, backend: Here) -> Kept:
     """422 with the place of the first label that is not in the label set, and nothing is taken."""
     return await backend.ask(_keep, backend, given)

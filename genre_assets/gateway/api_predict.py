@@ -11,12 +11,14 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
+from genre_assets.gateway.access.api_keys import Scope
+from genre_assets.gateway.access.needs import key_of, needs
 from genre_assets.gateway.backend import Here
 from genre_assets.gateway.problems import Problem
 from genre_assets.inference import request_log
 from genre_assets.triton.client.prediction import Prediction
 
-router = APIRouter(prefix="/v1", tags=["predictions"])
+router = APIRouter(prefix="/v1", tags=["predictions"], dependencies=[needs(Scope.PREDICT)])
 AUDIO = {"schema": {"type": "string", "format": "binary"}}
 BODIES = {
     "requestBody": {
@@ -101,18 +103,19 @@ async def predict(
     One item that cannot be used is answered with 422 and its reason; among several, it has an `error` in its place.
     """
     kind = content_type.partition(";")[0].strip().lower()
+    most = _most_bytes(request, backend)
     if kind == "application/json":
         items: list[bytes | str] = [*_addresses(await _body(request, 2**20))]
     elif kind == "multipart/form-data":
-        items = [*await _files(request, backend)]
+        items = [*await _files(request, backend, most)]
     else:
-        items = [await _body(request, _most_bytes(backend))]
+        items = [await _body(request, most)]
         if items == [b""]:
             raise Problem(HTTPStatus.BAD_REQUEST, "the body is empty: send the bytes of an audio file")
     answers = [Answer.of(given) for given in await backend.client.predict(items, timeline=timeline)]
     if len(answers) == 1 and answers[0].error:
         code, _, words = answers[0].error.partition(": ")
-        where = {"request_id": answers[0].request_id, "item": answers[0].item}
+        where: dict[str, Any] = {"request_id": answers[0].request_id, "item": answers[0].item}
         raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, words or code, code=code, **where)
     return Answers(answers=answers)
 
@@ -133,8 +136,11 @@ def _addresses(body: bytes) -> list[str]:
         raise RequestValidationError(error.errors()) from None
 
 
-def _most_bytes(backend: Here) -> int:
-    return round(backend.settings.serving_max_item_mb * 2**20)
+def _most_bytes(request: Request, backend: Here) -> int:
+    """Of one item: what the server takes, or what the key may send."""
+    key = key_of(request)
+    server = backend.settings.serving_max_item_mb
+    return round(2**20 * min(server, key.max_mb if key and key.max_mb else server))
 
 
 async def _body(request: Request, most: int) -> bytes:
@@ -151,9 +157,11 @@ async def _body(request: Request, most: int) -> bytes:
     return b"".join(parts)
 
 
-async def _files(request: Request, backend: Here) -> list[bytes]:
+async def _files(request: Request, backend: Here, most: int) -> list[bytes]:
     """The files of a form; larger parts wait on disk, not in memory."""
-    most, total = _most_bytes(backend), round(backend.settings.serving_max_request_mb * 2**20)
+    key = key_of(request)
+    server = backend.settings.serving_max_request_mb
+    total = round(2**20 * min(server, key.max_mb if key and key.max_mb else server))
     request._receive = _counted(request, total)  # noqa: SLF001  # Starlette's form has no limit of its own for files
     async with request.form(max_files=256) as form:
         files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
@@ -181,5 +189,5 @@ def _counted(request: Request, most: int) -> Any:
 
 def _too_large(most: int) -> Problem:
     return Problem(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the audio has more than {most / 2**20:g} MB, which is the limit"
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the audio has more than {most / 2**20:.4g} MB, which is the limit"
     )

@@ -14,6 +14,8 @@ from genre_assets import keys
 from genre_assets import labels as label_set
 from genre_assets.errors import GenreError
 from genre_assets.gateway import sound
+from genre_assets.gateway.access.api_keys import Scope
+from genre_assets.gateway.access.needs import needs
 from genre_assets.gateway.backend import Backend, Here
 from genre_assets.gateway.problems import Problem
 from genre_assets.serving.alerts import listing
@@ -23,6 +25,7 @@ from genre_assets.triton.control import TritonControl
 
 router = APIRouter(prefix="/v1", tags=["platform"])
 HEALTH_SECONDS = 2.0
+OPERATOR = needs(Scope.OPERATE)
 Limit = Annotated[int, Query(ge=1, le=1000)]
 
 
@@ -65,20 +68,22 @@ async def _light(answer: Awaitable[object]) -> Light:
     return Light(state="healthy") if well else Light(state="unhealthy", why="it is not ready")
 
 
-@router.get("/metrics", include_in_schema=False)
+@router.get("/metrics", include_in_schema=False, dependencies=[needs(*Scope)])
 async def metrics() -> Response:
     """Of this process, for Prometheus."""
     return Response(await asyncio.to_thread(generate_latest), media_type=CONTENT_TYPE_LATEST)
 
 
-@router.get("/labels", summary="The label set")
+@router.get("/labels", dependencies=[needs(*Scope)], summary="The label set")
 async def labels(backend: Here) -> dict[str, Any]:
     """In the order of the models' probabilities, with the version that answers carry."""
     known = await backend.ask(label_set.read, backend.store, backend.settings)
     return {"version": known.version, "labels": list(known.names)}
 
 
-@router.get("/windows", summary="The newest windows of answered items, and what was found in them")
+@router.get(
+    "/windows", dependencies=[OPERATOR], summary="The newest windows of answered items, and what was found in them"
+)
 async def windows(backend: Here, limit: Limit = 50) -> dict[str, list[dict[str, Any]]]:
     """The newest first."""
     found = await backend.ask(window_store.newest, backend.database, limit)
@@ -90,7 +95,7 @@ def window_as_json(judged: DriftResult) -> dict[str, Any]:
     return {**judged.as_json(), "report": f"/v1/windows/{judged.window.id}/report" if judged.report else None}
 
 
-@router.get("/windows/{window}/report", include_in_schema=False)
+@router.get("/windows/{window}/report", include_in_schema=False, dependencies=[OPERATOR])
 async def report(window: str, backend: Here) -> Response:
     """The page of a window as it was drawn; its scripts run in a sandbox of their own."""
     judged = await backend.ask(window_store.by_id, backend.database, window)
@@ -103,7 +108,7 @@ async def report(window: str, backend: Here) -> Response:
     return Response(content, media_type="application/json")
 
 
-@router.get("/alerts", summary="The alerts that are open")
+@router.get("/alerts", dependencies=[OPERATOR], summary="The alerts that are open")
 async def alerts(backend: Here, *, resolved: bool = False, limit: Limit = 100) -> dict[str, list[dict[str, Any]]]:
     """Those of the supervisor, and those of the platform; with `resolved`, the others too."""
     return {"alerts": [alert.as_json() for alert in await shown_alerts(backend, resolved=resolved, limit=limit)]}
@@ -115,19 +120,19 @@ async def shown_alerts(backend: Backend, *, resolved: bool, limit: int = 100) ->
     return own + await backend.ask(listing.from_database, backend.database, resolved=resolved, limit=limit)
 
 
-@router.get("/review", summary="Answered clips that are worth a label")
+@router.get("/review", dependencies=[needs(Scope.LABEL)], summary="Answered clips that are worth a label")
 async def review(backend: Here, limit: Limit = 50) -> dict[str, list[dict[str, Any]]]:
     """The list of `genre-assets review`."""
     return {"clips": await backend.table("review", "--limit", str(limit))}
 
 
-@router.get("/quarantine", summary="Files that are used for nothing, with the reason")
+@router.get("/quarantine", dependencies=[OPERATOR], summary="Files that are used for nothing, with the reason")
 async def quarantine(backend: Here, limit: Limit = 200) -> dict[str, list[dict[str, Any]]]:
     """The newest first."""
     return {"files": await backend.table("quarantine", "--limit", str(limit))}
 
 
-@router.get("/audio", include_in_schema=False)
+@router.get("/audio", include_in_schema=False, dependencies=[needs(Scope.LABEL, Scope.OPERATE)])
 async def audio(backend: Here, address: str, range_: Annotated[str | None, Header(alias="Range")] = None) -> Response:
     """The bytes behind an `s3://` address in a bucket that clients may name, whole or a range: for players."""
     found = await backend.ask(sound.opened, backend.store, backend.settings, address, range_)

@@ -1,4 +1,4 @@
-"""The application: who may ask (`own_origin`), what can be asked (`api_*`, `pages`), and how errors are said (`problems`)."""
+"""The application: who may ask (`access`), what can be asked (`api_*`, `pages`), and how errors are said (`problems`)."""
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -12,9 +12,9 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import Histogram
 
 from genre_assets.errors import BadInput
-from genre_assets.gateway import api_labels, api_predict, api_records, pages
+from genre_assets.gateway import api_labels, api_predict, api_records, api_route, pages, sign_in
+from genre_assets.gateway.access.own_origin import LOOPBACK, OwnOriginOnly
 from genre_assets.gateway.backend import Backend
-from genre_assets.gateway.own_origin import LOOPBACK, OwnOriginOnly
 from genre_assets.gateway.problems import add_handlers
 from genre_assets.settings import Settings
 
@@ -33,7 +33,7 @@ HEADERS = {
     ),
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    "Referrer-Policy": "same-origin",  # with none, a form of our own would come with the origin `null`
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "microphone=(self), camera=(), geolocation=()",
 }
@@ -45,12 +45,12 @@ def create_app(settings: Settings) -> OwnOriginOnly:
     Raises
     ------
     BadInput
-        When it would listen where others reach it: it has no login.
+        When it would listen where others reach it, asking for no key and knowing no proxy before it.
     """
-    if settings.host not in LOOPBACK and not settings.gateway_allowed_hosts:
+    if settings.gateway_keys == "never" and settings.host not in LOOPBACK and not settings.gateway_allowed_hosts:
         raise BadInput(
-            f"GENRE_HOST={settings.host}: the gateway has no login of its own and answers to this machine alone. Put a "
-            "proxy with a login before it, and name the host that people use in GENRE_GATEWAY_ALLOWED_HOSTS"
+            f"GENRE_HOST={settings.host} with GENRE_GATEWAY_KEYS=never: then others could do everything. Put a proxy with "
+            "a login before the gateway and name the host that people use in GENRE_GATEWAY_ALLOWED_HOSTS, or let it ask for keys"
         )
 
     @asynccontextmanager
@@ -70,7 +70,8 @@ def create_app(settings: Settings) -> OwnOriginOnly:
     )
     add_handlers(app)
     app.middleware("http")(_measured)
-    for room in (api_predict, api_records, api_labels, pages):
+    sign_in.add_handler(app)
+    for room in (api_predict, api_records, api_labels, api_route, pages, sign_in):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return OwnOriginOnly(app, own_names(settings), "GENRE_GATEWAY_ALLOWED_HOSTS")

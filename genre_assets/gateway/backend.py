@@ -10,12 +10,13 @@ from fastapi import Depends, Request
 
 from genre_assets.database import Database
 from genre_assets.errors import PermanentFailure, TransientFailure
+from genre_assets.gateway.access.doorkeeper import Doorkeeper
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.client.aio import AsyncGenreClient
 
 ANSWER_SECONDS = 30.0  # for one request to the ensemble, with its retries
-TABLE_SECONDS = 90.0
+PROCESS_SECONDS = 90.0
 Result = TypeVar("Result")
 
 
@@ -30,6 +31,7 @@ class Backend:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database(settings.database_url.get_secret_value())
+        self.doorkeeper = Doorkeeper(self.database)
         self.store = ObjectStore(s3_client(settings, read_seconds=10, attempts=2))
         self.client = AsyncGenreClient.from_settings(settings, deadline_s=ANSWER_SECONDS, tag="gateway")
 
@@ -38,28 +40,32 @@ class Backend:
         return await asyncio.to_thread(question, *arguments, **options)
 
     async def table(self, *arguments: str) -> list[dict[str, Any]]:
-        """Rows that take the libraries for tables: made by a process of their own, so that this one stays small.
+        """Rows that take the libraries for tables; see `said_by`."""
+        rows: list[dict[str, Any]] = json.loads(await self.said_by("genre_assets.gateway.tables", *arguments))
+        return rows
 
-        Raises `PermanentFailure` with what the process said, `TransientFailure` if it takes too long.
+    async def said_by(self, module: str, *arguments: str) -> str:
+        """What a module prints: what takes large libraries is done by a process of its own, so that this one stays small.
+
+        Raises `PermanentFailure` with the error that the process ends with, `TransientFailure` if it takes too long.
         """
-        command = [sys.executable, "-m", "genre_assets.gateway.tables", *arguments]
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+            sys.executable, "-m", module, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
         )
         try:
-            async with asyncio.timeout(TABLE_SECONDS):
+            async with asyncio.timeout(PROCESS_SECONDS):
                 out, said = await process.communicate()
         except TimeoutError:
-            raise TransientFailure(f"the {arguments[0]} list took longer than {TABLE_SECONDS:g} s; try again") from None
+            raise TransientFailure(f"{arguments[0]} took longer than {PROCESS_SECONDS:g} s; try again") from None
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
         if process.returncode:
             lines = said.decode(errors="replace").strip().splitlines()
-            raise PermanentFailure(lines[-1] if lines else f"the {arguments[0]} list could not be made")
-        rows: list[dict[str, Any]] = json.loads(out)
-        return rows
+            why = lines[-1] if lines else f"{arguments[0]} ended with code {process.returncode}"
+            raise PermanentFailure(why.removeprefix("error: "))
+        return out.decode()
 
     async def close(self) -> None:
         """Close the connection to the ensemble."""

@@ -11,6 +11,8 @@ from fastapi.templating import Jinja2Templates
 from genre_assets import audit, keys
 from genre_assets import labels as label_set
 from genre_assets.errors import GenreError
+from genre_assets.gateway.access.api_keys import Scope
+from genre_assets.gateway.access.needs import key_of, needs
 from genre_assets.gateway.api_records import shown_alerts, window_as_json
 from genre_assets.gateway.backend import Backend, Here
 from genre_assets.serving.drift import window_store
@@ -21,53 +23,55 @@ PAGES = {
     "/": "Try it", "/windows": "Windows", "/review": "Review", "/quarantine": "Quarantine",
     "/alerts": "Alerts", "/models": "Models",
 }  # fmt: skip
+SCOPES = {"/": Scope.PREDICT, "/review": Scope.LABEL}  # the other pages' is OPERATE
+OPERATOR = needs(Scope.OPERATE, page=True)
 _templates = Jinja2Templates(Path(__file__).with_name("templates"))
 WINDOWS, CLIPS, FILES, MOVES = 50, 50, 500, 50
 
 
-@router.get("/")
+@router.get("/", dependencies=[needs(Scope.PREDICT, page=True)])
 async def try_it(request: Request, backend: Here) -> HTMLResponse:
     """Hear, draw and classify a sound."""
     known, problem = await _labels(backend)
     most = backend.settings.serving_max_item_mb
-    return _page(request, backend, "try.html", labels=known, problem=problem, most_mb=most)
+    return page(request, backend, "try.html", labels=known, problem=problem, most_mb=most)
 
 
-@router.get("/windows")
+@router.get("/windows", dependencies=[OPERATOR])
 async def windows(request: Request, backend: Here) -> HTMLResponse:
     """What was found in the newest windows, and the moves of the route beside them."""
     found = await backend.ask(window_store.newest, backend.database, WINDOWS)
     moves = await backend.ask(audit.history, backend.database, limit=MOVES, subject="route")
     standing = await backend.ask(route_state.standing, backend.database)
-    return _page(
+    return page(
         request, backend, "windows.html", windows=[window_as_json(w) for w in found], moves=moves, standing=standing
     )
 
 
-@router.get("/review")
+@router.get("/review", dependencies=[needs(Scope.LABEL, page=True)])
 async def review(request: Request, backend: Here) -> HTMLResponse:
     """What is worth a label, to be heard and labelled by keys."""
     known, problem = await _labels(backend)
     clips = await backend.table("review", "--limit", str(CLIPS))
-    return _page(request, backend, "review.html", clips=clips, labels=known, problem=problem)
+    return page(request, backend, "review.html", clips=clips, labels=known, problem=problem)
 
 
-@router.get("/quarantine")
+@router.get("/quarantine", dependencies=[OPERATOR])
 async def quarantine(request: Request, backend: Here) -> HTMLResponse:
     """What is used for nothing, and why."""
-    return _page(
+    return page(
         request, backend, "quarantine.html", files=await backend.table("quarantine", "--limit", str(FILES)), most=FILES
     )
 
 
-@router.get("/alerts")
+@router.get("/alerts", dependencies=[OPERATOR])
 async def alerts(request: Request, backend: Here) -> HTMLResponse:
     """What is wrong, since when, and who was told; then what was."""
     shown = await shown_alerts(backend, resolved=True)
-    return _page(request, backend, "alerts.html", alerts=sorted(shown, key=lambda alert: alert.resolved_at is not None))
+    return page(request, backend, "alerts.html", alerts=sorted(shown, key=lambda alert: alert.resolved_at is not None))
 
 
-@router.get("/models")
+@router.get("/models", dependencies=[OPERATOR])
 async def models(request: Request, backend: Here) -> HTMLResponse:
     """What the newest release holds, and every move of a model or a route."""
     release, problem = None, ""
@@ -77,7 +81,7 @@ async def models(request: Request, backend: Here) -> HTMLResponse:
         problem = "Nothing is released yet. Build with: genre-assets run"
     moves = await backend.ask(audit.history, backend.database, limit=MOVES)
     standing = await backend.ask(route_state.standing, backend.database)
-    return _page(request, backend, "models.html", release=release, problem=problem, moves=moves, standing=standing)
+    return page(request, backend, "models.html", release=release, problem=problem, moves=moves, standing=standing)
 
 
 def _release(backend: Backend) -> dict[str, Any]:
@@ -101,13 +105,19 @@ async def _labels(backend: Backend) -> tuple[list[str], str]:
     return list(known.names), "" if known.names else "There are no labels yet: ingest audio first."
 
 
-def _page(request: Request, backend: Backend, name: str, **values: Any) -> HTMLResponse:
+def page(request: Request, backend: Backend, name: str, *, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page from its template, with the way to the other pages that the person's key is for."""
+    key = key_of(request)
     shared = {
-        "pages": PAGES,
+        "pages": {
+            path: said for path, said in PAGES.items() if not key or SCOPES.get(path, Scope.OPERATE) in key.scopes
+        },
+        "titles": PAGES,
+        "signed_in": key.name if key else "",
         "dagster": backend.settings.dagster_link,
         "mlflow": f"{backend.settings.mlflow_link}/?workflowType=machine_learning",
     }
-    return _templates.TemplateResponse(request, name, {**shared, **values})
+    return _templates.TemplateResponse(request, name, {**shared, **values}, status)
 
 
 def when(at: "datetime | str | None") -> str:

@@ -14,17 +14,17 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An answer that is an error. `more` are members beside those of the RFC, `code` among them."""
+    """An answer that is an error. `more` are members beside those of the RFC, `code` among them; `headers` go with it."""
 
-    def __init__(self, status: HTTPStatus, detail: str, **more: Any) -> None:
+    def __init__(self, status: HTTPStatus, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> None:
         super().__init__(detail)
-        self.status, self.detail, self.more = status, detail, more
+        self.status, self.detail, self.headers, self.more = status, detail, headers, more
 
 
-def problem(status: int, detail: str, **more: Any) -> JSONResponse:
+def problem(status: int, detail: str, *, headers: dict[str, str] | None = None, **more: Any) -> JSONResponse:
     """The response."""
     content = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail, **more}
-    return JSONResponse(content, status, media_type=MEDIA_TYPE)
+    return JSONResponse(content, status, headers, media_type=MEDIA_TYPE)
 
 
 def status_of(error: GenreError) -> HTTPStatus:
@@ -39,7 +39,7 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(Problem)
     async def _problem(_: Request, error: Problem) -> JSONResponse:
-        return problem(error.status, error.detail, **error.more)
+        return problem(error.status, error.detail, headers=error.headers, **error.more)
 
     @app.exception_handler(GenreError)
     async def _ours(_: Request, error: GenreError) -> JSONResponse:

@@ -13,10 +13,10 @@ from genre_assets_tests.serving.live_stack import LiveStack, write_env
 
 
 @contextmanager
-def gateway(settings: Settings, home: Path) -> Iterator[str]:
-    """The service with these settings; the address of its first page."""
+def gateway(settings: Settings, home: Path, **more: object) -> Iterator[str]:
+    """The service with these settings and `more`; the address of its first page."""
     port = free_port()
-    own = {"home": home, "gateway_port": port, "gateway_url": f"http://127.0.0.1:{port}"}
+    own = {"home": home, "gateway_port": port, "gateway_url": f"http://127.0.0.1:{port}", **more}
     home.mkdir(parents=True, exist_ok=True)
     moved = settings.model_copy(update=own)
     write_env(moved)

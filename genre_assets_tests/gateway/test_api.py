@@ -140,6 +140,6 @@ def test_the_models_page_shows_what_serves(http: httpx.Client, live: LiveStack) 
     assert page.index("champion") < page.index("random_forest")
 
 
-def test_it_does_not_listen_to_strangers_without_a_name() -> None:
+def test_it_does_not_listen_to_strangers_without_keys_or_a_proxy() -> None:
     with pytest.raises(BadInput, match="GENRE_GATEWAY_ALLOWED_HOSTS"):
-        create_app(load_settings(host="0.0.0.0"))
+        create_app(load_settings(host="0.0.0.0", gateway_keys="never"))

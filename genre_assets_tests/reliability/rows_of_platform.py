@@ -42,6 +42,16 @@ SERVICES = (
         ),
     ),
     Row(
+        "The gateway dies or is stopped, or its database is away",
+        "It is restarted in seconds, and holds nothing that could be lost; clients of Triton notice nothing. While the database is away it "
+        "answers predictions where no key is needed, lets nobody in by a key that it cannot look up, and says so (503)",
+        "Nothing",
+        (
+            "faults/test_stopped_services.py::test_a_service_that_hangs_is_restarted",
+            "gateway/test_keys.py::test_while_the_database_is_away_nobody_is_let_in_by_a_key_that_nobody_knows",
+        ),
+    ),
+    Row(
         "Triton is away",
         "The door says so at once (503, UNAVAILABLE) and passes on again when it is back; nobody's deadline is waited out; one alert "
         "names Triton, and none the door",
