@@ -1,5 +1,5 @@
 # `make demo` sets everything up and runs the main job; `make test` sets up and passes the tests.
-# AUDIO=<folder> (sub-folders are genres) uses your own audio; GENRE_HOME=<folder> moves the state.
+# AUDIO=<folder> (sub-folders are labels) uses your own audio; GENRE_HOME=<folder> moves the state.
 PYTHON ?= python3
 BIN := .venv/bin
 LOCKED := pyproject.toml uv.lock scripts/bootstrap.py

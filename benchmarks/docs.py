@@ -1,5 +1,7 @@
 """`python -m benchmarks.docs`: write the figures that docs/*.md and README.md quote anew from `benchmarks/results.json`.
 
+And those of decisions that have a template.
+
 A figure stands in a page between `<!-- figures` with its template and `<!-- end -->`. The template is the text with
 `{name of the figure; form}` in the place of each figure (forms: `figures.shown`); write or change the template, run
 the command, and the text below it is made:
@@ -33,8 +35,14 @@ _FIGURE = re.compile(r"\{([^{}]*)\}")
 
 
 def pages() -> list[Path]:
-    """Where figures are quoted. Decisions are dated records of what was known then, and are not among them."""
+    """Where no figure stands but by a template. Decisions are dated records of what was known then, and are not among them."""
     return [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
+
+
+def with_templates() -> list[Path]:
+    """Those, and the decisions whose figures are measured again and again."""
+    decisions = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+    return [*pages(), *(page for page in decisions if _BEGIN in page.read_text())]
 
 
 def written(text: str, results: Mapping[str, Result]) -> str:
@@ -67,7 +75,7 @@ def outside(text: str) -> list[str]:
 def main() -> None:
     """All pages."""
     results = {result["name"]: result for result in figures.read()}
-    for page in pages():
+    for page in with_templates():
         text = page.read_text()
         if (new := written(text, results)) != text:
             page.write_text(new)

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dagster as dg
+from pydantic import Field
 
 from genre_assets.database import Database
 from genre_assets.models.mlflow.registry import ModelRegistry
@@ -33,12 +34,12 @@ TRACKED_JOBS = ("build", "retrain")
 class S3(dg.ConfigurableResource[Any]):
     """S3, as dagster-aws's S3Resource with short deadlines. The secret key is not shown here: it stays in the settings."""
 
-    endpoint_url: str | None
-    region_name: str
-    aws_access_key_id: str | None
-    max_attempts: int = 4
-    connect_seconds: float = 5
-    read_seconds: float = 60
+    endpoint_url: str | None = Field(description="Address of the server; none: that of AWS.")
+    region_name: str = Field(description="Region of the buckets.")
+    aws_access_key_id: str | None = Field(description="Access key; none: boto3 looks for credentials itself.")
+    max_attempts: int = Field(default=4, description="So often a request is tried in all.")
+    connect_seconds: float = Field(default=5, description="Seconds to wait for a connection.")
+    read_seconds: float = Field(default=60, description="Seconds to wait for the next bytes of an answer.")
     settings: dg.ResourceDependency[Settings]
 
     def create_resource(self, context: dg.InitResourceContext) -> "S3Resource":  # noqa: ARG002  # Dagster's signature

@@ -77,6 +77,8 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     folder = Path(kept) if kept else tmp_path_factory.mktemp("stack")
     home, audio = folder / "home", folder / "audio"
     write_sample_set(audio, seed=7, each=4)
+    (audio / "notes").mkdir(exist_ok=True)
+    (audio / "notes" / "what this is.txt").write_text("no audio\n")
     with receiving(ALERT_PORT) as alerts:
         try:
             done = make("demo", home, f"AUDIO={audio}", GENRE_ALERT_WEBHOOK=alerts.url)

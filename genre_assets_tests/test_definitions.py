@@ -56,6 +56,24 @@ def test_every_asset_says_what_it_is_who_owns_it_and_what_it_is_made_of() -> Non
         assert node.group_name != "default", node.key
 
 
+def test_every_field_that_the_launchpad_shows_says_what_it_is_for() -> None:
+    described: dict[str, str | None] = {}
+    for job in build_defs(load_settings()).resolve_all_job_defs():
+        schemas = {
+            node.name: node.definition.config_schema
+            for node in job.nodes
+            if isinstance(node.definition, dg.OpDefinition)
+        }
+        schemas |= {name: made.config_schema for name, made in job.resource_defs.items() if name != "io_manager"}
+        for name, schema in schemas.items():
+            fields = getattr(schema.config_type, "fields", {}) if schema else {}
+            described |= {f"{name}: {field}": one.description for field, one in fields.items()}
+    assert {"live_ensemble: route", "batch_predictions: prefix", "drift_pages: window", "s3: endpoint_url"} <= set(
+        described
+    )
+    assert [field for field, text in described.items() if not text] == []
+
+
 def test_groups_sort_in_flow_order() -> None:
     groups = [node["group"] for node in graph()["assets"].values()]
     assert sorted(set(groups)) == ["audio", "models", "packaging", "serving"]

@@ -49,7 +49,7 @@ def record() -> dict[str, Result]:
     return {result["name"]: result for result in figures.read()}
 
 
-@pytest.mark.parametrize("page", docs.pages(), ids=lambda page: page.name)
+@pytest.mark.parametrize("page", docs.with_templates(), ids=lambda page: page.name)
 def test_a_page_quotes_what_is_on_record(page: Path) -> None:
     assert page.read_text() == docs.written(page.read_text(), record()), "run: python -m benchmarks.docs"
 

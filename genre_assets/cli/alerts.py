@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import AsJson, Limit, say_error
+from genre_assets.cli.base import AsJson, Limit, say_error, say_listed
 from genre_assets.cli.guard import code_of
 from genre_assets.errors import GenreError
 from genre_assets.settings import load_settings
@@ -57,7 +57,10 @@ def alerts(
                 *(f"notified: {line}" for line in notified),
             ]
             typer.echo(visible("\n    ".join(lines)))
-        if not shown and not problems:
+        if shown:
+            one, many = ("alert", "alerts, open and resolved") if everything else ("alert is open", "alerts are open")
+            say_listed(len(shown), one, many, limit)
+        elif not problems:
             typer.echo("no alert is open" if not everything else "there are no alerts")
     for problem in problems:
         say_error(str(problem))

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from genre_assets.cli.base import console, plain, progress_bar, say, stack_settings
+from genre_assets.cli.base import console, counted, plain, progress_bar, say, stack_settings
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
 from genre_assets.labels import LabelSet, of_names
@@ -146,14 +146,14 @@ def extract(
     ] = None,
 ) -> None:
     """Extract features from files, without any service. Exit code 1 if a file could not be read."""
+    from genre_assets.audio.extract import feature_set_named
     from genre_assets.audio.extract_paths import extract_paths
 
     settings = load_settings()
     settings = settings.model_copy(update={"segment_seconds": segment_seconds or settings.max_seconds})
+    wanted = feature_set or settings.feature_set
     with progress_bar("extracting") as advance:
-        frame = extract_paths(
-            paths, feature_set=feature_set or settings.feature_set, settings=settings, progress=advance
-        )
+        frame = extract_paths(paths, feature_set=wanted, settings=settings, progress=advance)
     if output is None:
         typer.echo(frame.to_csv(index=False), nl=False)
     elif output.suffix == ".parquet":
@@ -163,5 +163,10 @@ def extract(
     bad = frame[frame["error"] != ""]
     for row in bad.itertuples():
         console.print(Text.assemble((visible(row.path), "red"), ": ", plain(row.error)), soft_wrap=True)
+    columns = len(feature_set_named(wanted).columns)
+    rows = f"{counted(len(frame) - len(bad), 'row', 'rows')} of {columns} features ({wanted})"
+    where = f", in {output}" if output else ""
+    unread = f"; {len(bad)} could not be read" if len(bad) else ""
+    say(f"{counted(frame['path'].nunique(), 'file', 'files')}: {rows}{where}{unread}")
     if len(bad):
         raise typer.Exit(1)

@@ -28,6 +28,16 @@ def say(text: object) -> None:
     console.print(plain(text), soft_wrap=True)
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """`1 window`, `2 windows`."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def say_listed(number: int, one: str, many: str, limit: int) -> None:
+    """How many were listed, as the last line of a list; and how to see more, where the limit may have cut it off."""
+    say(counted(number, one, many) + (f"; there may be more: --limit {2 * limit}" if number >= limit else ""))
+
+
 def say_error(text: object) -> None:
     """What went wrong, on standard error."""
     console.print(Text.assemble(("error:", "red"), " ", plain(text)), soft_wrap=True)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import AsJson, Limit, stack_settings
+from genre_assets.cli.base import AsJson, Limit, say_listed, stack_settings
 from genre_assets.errors import BadInput
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
@@ -28,7 +28,9 @@ def windows(limit: Limit = 20, as_json: AsJson = False) -> None:
         typer.echo(visible(f"{when}  {level}: {answered}"))
         if judged.reason:
             typer.echo(visible(f"    {judged.reason}"))
-    if not found:
+    if found:
+        say_listed(len(found), "window", "windows", limit)
+    else:
         typer.echo("no window has been judged yet")
 
 
@@ -45,7 +47,9 @@ def quarantine(limit: Limit = 50, as_json: AsJson = False) -> None:
     for row in rows:
         detail = f": {row['detail']}" if row["detail"] else ""
         typer.echo(visible(f"s3://{settings.raw_bucket}/{row['key']}: {row['verdict']}{detail}"))
-    if not rows:
+    if rows:
+        say_listed(len(rows), "file is in quarantine", "files are in quarantine", limit)
+    else:
         typer.echo("every file is used")
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from genre_assets.cli.base import AsJson, Limit, say, stack_settings
+from genre_assets.cli.base import AsJson, Limit, say, say_listed, stack_settings
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
 
@@ -78,7 +78,9 @@ def history(limit: Limit = 50, as_json: AsJson = False) -> None:
         when, came_from = move.at.strftime("%Y-%m-%d %H:%M:%S"), f"{move.moved_from} -> " if move.moved_from else ""
         typer.echo(visible(f"{when}  {move.subject}: {came_from}{move.moved_to}, by {move.actor}"))
         typer.echo(textwrap.indent(textwrap.fill(visible(move.reason), WIDTH), "    "))
-    if not moves:
+    if moves:
+        say_listed(len(moves), "move", "moves", limit)
+    else:
         typer.echo("nothing has moved yet")
 
 

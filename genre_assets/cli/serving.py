@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, progress_bar, say, stack_settings, this_person
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, counted, progress_bar, say, stack_settings, this_person
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings
 from genre_assets.text import clock, visible
@@ -43,19 +43,21 @@ def predict(
         _predict_prefix(batch, wait, as_json=as_json)
         return
     settings = stack_settings("triton_grpc")
-    failed = False
+    asked = failed = 0
     items = collect_items(paths or [])
     _await_model(settings, wait)
     with GenreClient(settings.triton_grpc) as client:
         for path, prediction in client.predict_each(items, timeline=timeline):
             line = prediction.timeline
-            failed = failed or bool(prediction.error or (line and line.error))
+            asked += 1
+            failed += bool(prediction.error or (line and line.error))
             if as_json:
                 typer.echo(json.dumps({"path": path, **prediction.as_dict()}))
                 continue
             typer.echo(visible(_line(path, prediction)))
             if line is not None:
                 typer.echo(visible(_table(line)))
+    say(f"{counted(asked, 'item', 'items')} asked, {failed} failed")
     if failed:
         raise typer.Exit(1)
 
@@ -119,7 +121,7 @@ def backfill(
     from genre_assets.store import ObjectStore, s3_client
 
     settings = stack_settings("s3_endpoint_url", "database_url")
-    judge_again(
+    done = judge_again(
         Database(settings.database_url.get_secret_value()),
         ObjectStore(s3_client(settings)),
         settings,
@@ -127,6 +129,10 @@ def backfill(
         pages=pages,
         on_window=lambda judged: typer.echo(f"{judged.window.id}: {judged.level}: {judged.reason}"),
     )
+    for window, before, after in done.changed:
+        say(f"{window} was {before}, and is {after} now")
+    of_these = f"{len(done.changed)} with another level than before, {done.cut} cut only now"
+    say(f"{counted(done.judged, 'window', 'windows')} judged again, {of_these}")
 
 
 def _predict_prefix(prefix: str, wait: float, *, as_json: bool) -> None:

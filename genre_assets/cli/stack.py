@@ -19,14 +19,25 @@ def up() -> None:
     from genre_assets.stack import local
 
     settings = local.up(report=say)
-    print_status(local.status(settings))
+    found = local.status(settings)
+    print_status(found)
+    healthy = sum(service["healthy"] for service in found.services.values())
+    lights = "each healthy" if healthy == len(found.services) else f"{healthy} healthy"
+    say(
+        f"the stack in {settings.home} is up: {len(found.services)} services, {lights}; Dagster {settings.dagster_link}, "
+        f"gateway {settings.gateway_link}; stop it with: genre-assets down"
+    )
 
 
 def down() -> None:
     """Stop the local services and leave no process, port or shared-memory file. Data stays in $GENRE_HOME."""
     from genre_assets.stack import local
 
-    local.down(load_settings(), report=say)
+    settings = load_settings()
+    if local.down(settings, report=say):
+        say(f"the stack in {settings.home} is stopped; its data and logs stay there")
+    else:
+        say(f"no stack runs in {settings.home}: there was nothing to stop")
 
 
 def migrate() -> None:
@@ -55,6 +66,7 @@ def env(
         typer.echo(text, nl=False)
     else:
         secrets_file.write(file, text)
+        say(f"{file} is written, for its owner alone; next: docker compose up --build --wait")
 
 
 def demo(

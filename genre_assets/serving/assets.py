@@ -140,7 +140,7 @@ def batch_predictions(
             "parts": done.parts,
             "parts that were there": done.parts_reused,
             "by genre": dict(done.counts),
-            "answers": f"s3://{settings.serving_bucket}/{done.key}",
+            **drift_assets.kept(store, settings, "answers", done.key),
         }
     )
 

@@ -160,7 +160,7 @@ def _facts(judged: DriftResult, store: ObjectStore, settings: Settings) -> dict[
         "rows": window.rows,
         "route": window.epoch.route,
         "properties": dg.MetadataValue.table(rows),
-        **_kept(store, settings, "numbers", keys.report(window.id, "json")),
+        **kept(store, settings, "numbers", keys.report(window.id, "json")),
         **{name: drift[name] for name in ("p_value", "drifted_features") if name in drift},
     }
 
@@ -188,12 +188,12 @@ def drift_pages(
     for problem in drawn.problems:
         context.log.error(f"window {judged.window.id}: {problem}")
     plots = {name: dg.MetadataValue.md(plot) for name, plot in drawn.plots.items()}
-    page = _kept(store, settings, "report", drawn.key)
+    page = kept(store, settings, "report", drawn.key)
     context.instance.add_run_tags(context.run.run_id, _tags(judged))
     yield dg.MaterializeResult(metadata={"window": judged.window.id, "reason": judged.reason, **page, **plots})
 
 
-def _kept(store: ObjectStore, settings: Settings, name: str, key: str) -> dict[str, Any]:
+def kept(store: ObjectStore, settings: Settings, name: str, key: str) -> dict[str, Any]:
     """Where something is in the serving bucket: the key, which lasts, and an address that a browser opens for a while."""
     until = datetime.now(UTC) + LINK_LASTS
     return {

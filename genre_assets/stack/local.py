@@ -110,8 +110,11 @@ def _processes(home: Path) -> dict[str, int | None]:
     return {name: standing["pid"] for name, standing in standings.items() if name in RELOADED}
 
 
-def down(settings: Settings, *, report: Report = print) -> None:
-    """Stop every service and leave no process, port or shared-memory file; data and logs stay in the state folder."""
+def down(settings: Settings, *, report: Report = print) -> bool:
+    """Stop every service and leave no process, port or shared-memory file; data and logs stay in the state folder.
+
+    Returns whether there was any process to stop.
+    """
     pid = supervisor_pid(settings.home)
     if pid:
         report("stopping the services")
@@ -121,8 +124,9 @@ def down(settings: Settings, *, report: Report = print) -> None:
             report("the supervisor does not stop by itself: killing it")
             os.kill(pid, signal.SIGKILL)
             wait_until_gone(pid, 5)
-    _remove_leftovers(settings)
+    left_over = _remove_leftovers(settings)
     state_file(settings.home).unlink(missing_ok=True)
+    return bool(pid or left_over)
 
 
 def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
@@ -244,8 +248,11 @@ def _log_tail(settings: Settings, name: str, lines: int = 12) -> str:
     return "\n".join(log.read_text(errors="replace").splitlines()[-lines:]) if log.exists() else "(it wrote no log)"
 
 
-def _remove_leftovers(settings: Settings) -> None:
-    kill(strays(settings.home))
+def _remove_leftovers(settings: Settings) -> int:
+    """Returns how many processes a supervisor that is gone had left."""
+    left_over = strays(settings.home)
+    kill(left_over)
     for service in services(settings):
         service.cleanup()
     shutil.rmtree(settings.home / "postgres.new", ignore_errors=True)
+    return len(left_over)

@@ -12,10 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from genre_assets.cli import guard
+from genre_assets.cli import app, guard
 from genre_assets.database import Database
 from genre_assets.serving.alerts.manager import Alerts
+from genre_assets.stack import local
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.waiting import until
 
@@ -118,6 +120,20 @@ def test_bad_input_is_one_message_in_which_foreign_markup_is_text(
     assert done.returncode == 1
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("audio", "said"),
+    [("nowhere", "there is no folder nowhere"), ("~/nowhere", "there is no folder /"), ("music/rock", "has no audio in a folder")],
+)  # fmt: skip
+def test_the_demo_starts_nothing_for_a_folder_that_it_cannot_use(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, audio: str, said: str
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(local, "up", lambda **_: pytest.fail("the services were started"))
+    done = CliRunner().invoke(app, ["demo", "--audio", audio])
+    assert done.exit_code == 1
+    assert said in " ".join(done.output.split())
 
 
 def test_a_file_that_cannot_be_decoded_is_named_as_it_is(folder: Path) -> None:

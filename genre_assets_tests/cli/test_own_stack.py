@@ -10,27 +10,25 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from genre_assets.cli import app
 from genre_assets.stack.configuration import configure
 from genre_assets.stack.supervision.run_files import lock_file, state_file
+from genre_assets_tests.cli.commands import not_among
 from genre_assets_tests.cli.test_messages import COMMAND, folder
 
 __all__ = ["folder"]  # the fixture
 
 STRANGERS = ("DAGSTER", "S3", "POSTGRES", "TRITON_HTTP", "TRITON_GRPC", "MLFLOW")
 ACTING = [
-    ["run"],
-    ["promote", "champion", "--reason", "r"],
-    ["rollback", "1", "--reason", "r"],
-    ["ingest", "music"],
-    ["predict", "music"],
-    ["review", "list.csv"],
-    ["backfill"],
-    ["history"],
-    ["alerts"],
-    ["windows"],
-    ["quarantine"],
-]
+    "run", "batch", "promote champion --reason r", "rollback 1 --reason r", "ingest music", "ingest --table t.csv",
+    "ingest --remove-tables", "predict music", "predict --batch s3://genre-raw/", "review list.csv",
+    "review list.csv --take", "backfill", "history", "alerts", "windows", "quarantine", "migrate", "labels",
+    "labels add polka", "labels rename jazz swing", "labels remove jazz",
+]  # fmt: skip
+LOCAL = {"up", "down", "demo", "env", "logs", "status", "gtzan", "extract"}
+"""What is about this folder's stack, or about files alone."""
 
 
 @pytest.fixture
@@ -44,27 +42,38 @@ def strangers() -> Iterator[dict[str, int]]:
             listener.accept()
 
 
+def test_no_command_is_forgotten() -> None:
+    assert not_among(ACTING) == LOCAL
+
+
 @pytest.mark.parametrize("configured", [False, True], ids=["empty folder", "stack that is down"])
-def test_a_command_acts_on_no_stack_but_its_own(folder: Path, strangers: dict[str, int], *, configured: bool) -> None:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("GENRE_")}
-    outside = {**kept, "GENRE_HOME": str(folder / "home"), **{name: str(port) for name, port in strangers.items()}}
+def test_a_command_acts_on_no_stack_but_its_own(
+    folder: Path, strangers: dict[str, int], monkeypatch: pytest.MonkeyPatch, *, configured: bool
+) -> None:
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GENRE_HOME", str(folder / "home"))
+    for name, port in strangers.items():
+        monkeypatch.setenv(name, str(port))
+    (folder / "t.csv").write_text("genre,a\nrock,1\n")
     if configured:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, port in strangers.items():
-                patch.setenv(name, str(port))
-            configure(folder / "home")
-    for arguments in ACTING:
-        done = subprocess.run(
-            [COMMAND, *arguments], cwd=folder, env=outside, capture_output=True, text=True, timeout=60
-        )
-        assert done.returncode == 2, arguments
-        assert f"no stack runs in {folder / 'home'}" in done.stderr, (arguments, done.stderr)
-        assert "genre-assets up" in done.stderr
-    found = subprocess.run([COMMAND, "status", "--json"], env=outside, capture_output=True, text=True, timeout=60)
+        configure(folder / "home")
+    before = files(folder)
+    for words in ACTING:
+        done = CliRunner().invoke(app, words.split())
+        assert done.exit_code == 2, (words, done.output)
+        assert f"no stack runs in {folder / 'home'}" in " ".join(done.output.split()), (words, done.output)
+        assert "genre-assets up" in done.output
+        assert files(folder) == before, words
+    found = subprocess.run([COMMAND, "status", "--json"], capture_output=True, text=True, timeout=60)
     assert found.returncode == 1
     services = json.loads(found.stdout)["services"]
     assert {service["light"] for service in services.values()} == {"unhealthy"}
     assert "no supervisor runs: genre-assets up" in services["dagster"]["why"]
+
+
+def files(folder: Path) -> dict[Path, bytes | None]:
+    """Every file and folder below, with what is in it."""
+    return {path: path.read_bytes() if path.is_file() else None for path in folder.rglob("*")}
 
 
 def test_a_port_that_a_stranger_took_from_a_service_that_is_away_is_not_this_stacks(folder: Path) -> None:

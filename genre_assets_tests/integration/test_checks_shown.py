@@ -14,6 +14,7 @@ from genre_assets.database import Database
 from genre_assets.demo.traffic import Traffic
 from genre_assets.serving.drift import window_reports, window_store
 from genre_assets.stack.services import graphql
+from genre_assets.store import ObjectStore, parse_uri, s3_client
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until
@@ -26,11 +27,11 @@ SHOWN = """{assetNodes {assetKey {path} assetChecksOrError {... on AssetChecks {
 
 LINKED = """{assetNodes {assetKey {path}
     metadataEntries {...entry}
-    assetMaterializations(limit: 1) {metadataEntries {...entry}}
+    assetMaterializations(limit: 10) {partition metadataEntries {...entry}}
     assetChecksOrError {... on AssetChecks {checks {name executionForLatestMaterialization {
         evaluation {metadataEntries {...entry}}}}}}
 }} fragment entry on MetadataEntry {label ... on UrlMetadataEntry {url} ... on MarkdownMetadataEntry {mdStr}
-    ... on TextMetadataEntry {text}}"""
+    ... on TextMetadataEntry {text} ... on PathMetadataEntry {path}}"""
 MLFLOW_RUN = re.compile(r"#/experiments/\d+/runs/(\w+)")
 
 
@@ -95,6 +96,9 @@ def test_every_link_of_every_alert_leads_somewhere(stack: Stack) -> None:
     checks = shown(stack)
     links = {link for alert in stack.alerts.got for link in alert["links"].values()}
     assert links
+    of_drift = [alert["links"] for alert in stack.alerts.got if alert["key"].startswith("check:drift_reports:")]
+    assert of_drift
+    assert all({"check", "report"} <= set(alert) for alert in of_drift), of_drift
     for link in links:
         assert link.startswith(url), link
         words = urlsplit(link.removeprefix(url))
@@ -124,17 +128,31 @@ def test_every_link_of_every_asset_and_check_leads_somewhere(stack: Stack) -> No
             assert json.loads(content)["run"]["info"]["run_id"] == run[1], place
 
 
-def addresses(value: Any, place: str = "") -> Iterator[tuple[str, str]]:
-    """(where it stands, address) of every address that a browser can open in a part of GraphQL's answer."""
+def test_what_is_shown_as_a_link_is_one_and_what_is_named_in_s3_is_there(stack: Stack) -> None:
+    """A key is no link: a browser cannot open `s3://`. It is to be copied, so something must lie under it."""
+    nodes = graphql.query(stack.settings.dagster_url, LINKED)["assetNodes"]
+    links = re.findall(r'"url": "([^"]*)"', json.dumps(nodes))
+    assert links
+    assert [link for link in links if not link.startswith(("http://", "https://"))] == []
+    store = ObjectStore(s3_client(stack.settings))
+    named = dict(addresses(nodes, scheme="s3"))
+    assert len(named) > 10, named
+    for place, address in named.items():
+        bucket, key = parse_uri(address)
+        found = next((entry.key for entry in store.list(bucket, key)), "")
+        assert found == key or found.startswith(f"{key}/"), (place, address)
+
+
+def addresses(value: Any, place: str = "", scheme: str = "https?") -> Iterator[tuple[str, str]]:
+    """(where it stands, address) of every address of a scheme in a part of GraphQL's answer; as a rule: what a browser opens."""
     if isinstance(value, dict):
-        here = "/".join(
-            [place, *value.get("assetKey", {}).get("path", []), value.get("name") or value.get("label") or ""]
-        )
+        named = value.get("name") or value.get("label") or value.get("partition") or ""
+        here = "/".join([place, *value.get("assetKey", {}).get("path", []), named])
         for part in value.values():
-            yield from addresses(part, here)
+            yield from addresses(part, here, scheme)
     elif isinstance(value, list):
-        for part in value:
-            yield from addresses(part, place)
+        for number, part in enumerate(value):
+            yield from addresses(part, f"{place}.{number}", scheme)
     elif isinstance(value, str):
-        for number, address in enumerate(re.findall(r"https?://[^\s)\"'<>\]]+", value)):
+        for number, address in enumerate(re.findall(rf"{scheme}://[^\s)\"'<>\]]+", value)):
             yield f"{place}:{number}", address

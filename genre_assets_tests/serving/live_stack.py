@@ -57,9 +57,9 @@ class LiveStack:
         """Let the newest release serve on this route, as the job `promote` does."""
         return go_live(self.settings, self.store, self.control, self.client, lambda _: route)
 
-    def promote(self, route: Route, reason: str = "by hand") -> bool:
+    def promote(self, route: Route, reason: str = "by hand", *, pin: bool = False) -> bool:
         """Run the job `promote` as a person launches it; whether it succeeded."""
-        config = {"route": route, "reason": reason, "actor": "person"}
+        config = {"route": route, "reason": reason, "actor": "person", "pinned": pin}
         with dg.DagsterInstance.ephemeral() as instance:
             done = self._promotion.execute_in_process(
                 {"ops": {"live_ensemble": {"config": config}}}, instance=instance, raise_on_error=False

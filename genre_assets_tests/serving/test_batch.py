@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from urllib.request import urlopen
 
 import dagster as dg
 import pytest
@@ -140,6 +141,9 @@ def test_the_job_takes_an_address_of_the_clients_bucket(live: LiveStack) -> None
         done = build_defs(live.settings).resolve_job_def("batch").execute_in_process(config, instance=instance)
     (made,) = done.asset_materializations_for_node("batch_predictions")
     assert (made.metadata["items"].value, made.metadata["asked in this run"].value) == (1, 1)
+    bucket, key = parse_uri(str(made.metadata["answers"].value))
+    with urlopen(str(made.metadata["answers, in a browser"].value), timeout=10) as opened:
+        assert opened.read() == live.store.get_bytes(bucket, key)
 
 
 def test_a_bucket_that_the_ensemble_may_not_read_is_named_before_anything_is_asked(live: LiveStack) -> None:
