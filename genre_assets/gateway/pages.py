@@ -105,7 +105,7 @@ def _page(request: Request, backend: Backend, name: str, **values: Any) -> HTMLR
     shared = {
         "pages": PAGES,
         "dagster": backend.settings.dagster_link,
-        "mlflow": f"{backend.settings.mlflow_link}/?workflowType=machine_learning",
+        "mlflow": backend.settings.mlflow_page,
     }
     return _templates.TemplateResponse(request, name, {**shared, **values})
 
