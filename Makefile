@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKED := pyproject.toml uv.lock scripts/bootstrap.py
 
-.PHONY: help setup dev demo up down check test coverage test-compose test-faults test-hostile test-simulator bench screenshots clean
+.PHONY: help setup dev demo up down check docs test coverage test-compose test-faults test-hostile test-simulator bench screenshots clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -44,6 +44,10 @@ test-simulator: dev ## the control loop under SCHEDULES=100000 random schedules,
 	$(BIN)/python -m genre_assets_tests.simulator --schedules $(or $(SCHEDULES),100000) --seed $(or $(SEED),1) $(if $(ADD),--add)
 bench: dev ## measure everything that the docs claim
 	$(BIN)/python -m benchmarks.run
+docs: dev ## the docs as a site in site/, with its generated pages made anew; opens from the disk
+	$(BIN)/python -m genre_assets_tests.site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html"
 screenshots: dev ## the pictures in the README, from the running stack
 	$(BIN)/python scripts/screenshots.py
 clean: ## remove the environment (not the data)

@@ -247,6 +247,11 @@ class Settings(BaseSettings):
         return (self.mlflow_public_url or self.mlflow_url).rstrip("/")
 
     @property
+    def mlflow_page(self) -> str:
+        """The first page of MLflow's UI for people, in its view for machine learning: the other one is for language models."""
+        return f"{self.mlflow_link}/#/experiments?workflowType=machine_learning"
+
+    @property
     def extractors(self) -> int:
         """Processes that decode and extract inside Triton."""
         return self.serving_extractors or os.cpu_count() or 1

@@ -10,7 +10,19 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli import alerts, api_keys, audio, labels, looking, model, serving, stack, status
+from genre_assets.cli import (
+    alerts,
+    api_keys,
+    audio,
+    doctor,
+    labels,
+    looking,
+    model,
+    opening,
+    serving,
+    stack,
+    status,
+)
 from genre_assets.cli.guard import guarded
 
 _debug = False
@@ -24,10 +36,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 COMMANDS = {
-    "Stack": (stack.up, stack.down, stack.migrate, stack.env, status.status, looking.logs, alerts.alerts, stack.demo),
+    "Stack": (
+        *(stack.up, stack.down, stack.migrate, stack.env, status.status, doctor.doctor, opening.open, looking.logs),
+        *(alerts.alerts, stack.demo),
+    ),
     "Data": (audio.ingest, looking.quarantine, audio.gtzan, audio.extract),
     "Models": (model.run, model.history, model.rollback),
-    "Serving": (serving.predict, model.batch, model.promote, looking.windows, serving.review, serving.backfill),
+    "Serving": (
+        *(serving.predict, model.batch, model.promote, looking.windows, opening.report, serving.review),
+        serving.backfill,
+    ),
 }
 
 

@@ -24,7 +24,7 @@ def windows(limit: Limit = 20, as_json: AsJson = False) -> None:
     for judged in found:
         window = judged.window
         when, level = window.closed_at.strftime("%Y-%m-%d %H:%M:%S"), judged.level or "not judged yet"
-        answered = f"{window.epoch.route} version {window.epoch.version}, {window.items} items"
+        answered = f"{window.epoch.route} version {window.epoch.version}, {window.items} items, window {window.id}"
         typer.echo(visible(f"{when}  {level}: {answered}"))
         if judged.reason:
             typer.echo(visible(f"    {judged.reason}"))

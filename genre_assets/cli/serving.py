@@ -6,17 +6,15 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
+from genre_assets.cli.answers import Answers
 from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, counted, progress_bar, say, stack_settings, this_person
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.text import clock, visible
-
-if TYPE_CHECKING:
-    from genre_assets.triton.client.timeline import Timeline
+from genre_assets.text import visible
 
 Paths = Annotated[list[str] | None, typer.Argument(help="Files, folders or s3://bucket/key addresses.")]
 Batch = Annotated[
@@ -34,7 +32,11 @@ def predict(
     ] = False,
     wait: Annotated[float, typer.Option(min=0, help="Seconds to wait for a server that does not answer.")] = 5.0,
 ) -> None:
-    """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed."""
+    """Ask the live ensemble for the genre of files, folders or s3:// keys. Exit code 1 if any item failed.
+
+    At a terminal the answers are a table: file, label, how sure, the second label, the model. Elsewhere, and with --json,
+    each is a line of JSON.
+    """
     from genre_assets.triton.client.sync import GenreClient, collect_items
 
     if bool(paths) == (batch is not None):
@@ -46,17 +48,13 @@ def predict(
     asked = failed = 0
     items = collect_items(paths or [])
     _await_model(settings, wait)
+    answers = Answers([*map(str, items)], as_json=as_json)
     with GenreClient(settings.triton_grpc) as client:
         for path, prediction in client.predict_each(items, timeline=timeline):
             line = prediction.timeline
             asked += 1
             failed += bool(prediction.error or (line and line.error))
-            if as_json:
-                typer.echo(json.dumps({"path": path, **prediction.as_dict()}))
-                continue
-            typer.echo(visible(_line(path, prediction)))
-            if line is not None:
-                typer.echo(visible(_table(line)))
+            answers.add(path, prediction)
     say(f"{counted(asked, 'item', 'items')} asked, {failed} failed")
     if failed:
         raise typer.Exit(1)
@@ -208,21 +206,3 @@ def _nothing_is_released(settings: Settings) -> bool:
         return not control.ready() and control.index() == []
     except GenreError:
         return False  # the client knows better what is wrong, and tries again
-
-
-def _table(timeline: "Timeline") -> str:
-    """A line for each span, and what is to be said of them all."""
-    if timeline.error:
-        return f"  no timeline: {timeline.error}"
-    whole = "unknown length" if timeline.of_s is None else clock(timeline.of_s)
-    note = [f"  ends at {clock(timeline.heard_s)} of {whole}: {timeline.note}"] if timeline.note else []
-    return "\n".join([*map(str, timeline.spans()), *note])
-
-
-def _line(path: str, prediction: Any) -> str:
-    if prediction.error:
-        return f"{path}: error: {prediction.error}"
-    sure = max(prediction.probabilities.values())
-    heard = prediction.heard
-    part = "" if heard is None or heard.is_all else f"; {heard}"
-    return f"{path}: {prediction.label} ({sure:.0%}, {prediction.model} version {prediction.version}{part})"

@@ -299,7 +299,7 @@ def _close(settings: Settings, narrator: Narrator, told: Told) -> None:
         raise PermanentFailure(f"the champion should serve at the end, but it is {route}")
     told.add("serves now", route)
     told.add("Dagster", settings.dagster_link)
-    told.add("MLflow", settings.mlflow_link)
+    told.add("MLflow", settings.mlflow_page)
     told.add("try it, review, alerts", settings.gateway_link)
     told.add("Triton", f"gRPC {settings.triton_grpc}, HTTP {settings.triton_http}")
     told.add("Triton metrics", f"http://{settings.triton_metrics}/metrics")

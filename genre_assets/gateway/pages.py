@@ -115,7 +115,7 @@ def page(request: Request, backend: Backend, name: str, *, status: int = 200, **
         "titles": PAGES,
         "signed_in": key.name if key else "",
         "dagster": backend.settings.dagster_link,
-        "mlflow": f"{backend.settings.mlflow_link}/?workflowType=machine_learning",
+        "mlflow": backend.settings.mlflow_page,
     }
     return _templates.TemplateResponse(request, name, {**shared, **values}, status)
 

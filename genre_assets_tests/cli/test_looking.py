@@ -47,9 +47,10 @@ def test_windows_are_listed_with_their_level_and_reason(
     window_store.cut(database, Rules.from_settings(settings), START + timedelta(minutes=10))
     assert len([*evaluate.evaluate_waiting(database, store, settings)]) == 1
     first, second = said("windows").splitlines()
-    assert first == "2026-11-01 12:00:03  ok: champion version 1, 32 items"
+    assert first.startswith("2026-11-01 12:00:03  ok: champion version 1, 32 items, window ")
     assert second.startswith("    no drift in 32 items (p = ")
     (window,) = json.loads(said("windows", "--json"))
+    assert first.endswith(f" {window['id']}")
     assert (window["level"], window["items"], window["findings"]["feature_drift"]["level"]) == ("ok", 32, "ok")
 
 

@@ -1,0 +1,32 @@
+"""What is wrong with the machine and the settings, and what to do about it."""
+
+import json
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from genre_assets.cli.base import AsJson, plain
+
+COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look at versions, settings, permissions, disk, ports and leftovers, and say what to do. Exit code 1 if one is a problem.
+
+    It needs no service and changes nothing. How the services are is said by `genre-assets status`.
+    """
+    from genre_assets.stack import diagnosis
+
+    found = list(diagnosis.examine())
+    if as_json:
+        typer.echo(json.dumps([one.as_json() for one in found], indent=1))
+    else:
+        console = Console(highlight=False)
+        for one in found:
+            mark = (f"{one.level:<8}", COLOURS[one.level])
+            console.print(Text.assemble(mark, f" {one.subject}: ", plain(one.seen)), soft_wrap=True)
+            if one.do:
+                console.print(Text.assemble(" " * 9, plain(one.do)), soft_wrap=True)
+    if any(one.level is diagnosis.Level.PROBLEM for one in found):
+        raise typer.Exit(1)
