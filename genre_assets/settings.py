@@ -102,6 +102,11 @@ class Settings(BaseSettings):
     triton_inner_http_port: Port = 8403
     triton_inner_grpc_port: Port = 8404
     gateway_port: Port = 8405
+    prometheus_port: Port = 8407
+    alertmanager_port: Port = 8408
+    node_exporter_port: Port = 8409
+    # Prometheus, Alertmanager and the node exporter, as services of the local stack.
+    observability: bool = False
 
     # Audio.
     feature_set: Literal["default", "gtzan37"] = "default"

@@ -21,6 +21,12 @@ ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 SUPPORTED = ((3, 11), (3, 13))
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
+# Of Debian, for the tests of rules and alerts: package -> a program of it.
+OBSERVABILITY = {
+    "prometheus": "promtool",
+    "prometheus-alertmanager": "amtool",
+    "prometheus-node-exporter": "prometheus-node-exporter",
+}
 
 
 def main() -> None:
@@ -39,7 +45,7 @@ def main() -> None:
     (VENV / ".setup").touch()
     if dev:
         (VENV / ".dev").touch()
-        install_browser()
+        install_packages()
 
 
 def find_python() -> str:
@@ -102,19 +108,23 @@ def unpack_uv(target: Path) -> None:
     sys.exit(f"uv has no wheel for {libc} on {machine}: install uv by hand (https://docs.astral.sh/uv/)")
 
 
-def install_browser() -> None:
-    """Debian's Chromium, for the browser tests; they skip, and say so, where it cannot be installed."""
-    if any(map(shutil.which, CHROMIUM)):
+def install_packages() -> None:
+    """Debian's Chromium, Prometheus and Alertmanager; their tests skip, and say so, where they cannot be installed."""
+    missing = [] if any(map(shutil.which, CHROMIUM)) else ["chromium"]
+    missing += [package for package, program in OBSERVABILITY.items() if not shutil.which(program)]
+    if not missing:
         return
     if os.geteuid() == 0 and shutil.which("apt-get"):
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", "chromium"]):
+        # With systemd nothing is started: the tests start their own, on ports of their own.
+        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
+        for command in (["update", "-qq"], ["install", "-y", "-qq", "--no-install-recommends", *missing]):
             done = subprocess.run(["apt-get", *command], env=environment, stdout=subprocess.DEVNULL)
             if done.returncode:
                 break
         else:
             return
-    print("no Chromium: the browser tests will be skipped (as root: apt-get install chromium)", file=sys.stderr)
+    names = " ".join(missing)
+    print(f"not installed: {names}: their tests will be skipped (as root: apt-get install {names})", file=sys.stderr)
 
 
 if __name__ == "__main__":

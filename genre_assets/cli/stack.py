@@ -1,5 +1,6 @@
 """The local services: up, down, and the demo that does everything on them."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,27 @@ from genre_assets.cli.status import print_status
 from genre_assets.settings import load_settings
 
 
-def up() -> None:
+def up(
+    observability: Annotated[
+        bool | None,
+        typer.Option(
+            "--observability/--no-observability",
+            help="Prometheus, Alertmanager and the node exporter too, from Debian's packages; later commands remember it.",
+        ),
+    ] = None,
+) -> None:
     """Start the local services (S3, PostgreSQL, MLflow, Triton, Dagster) and wait until each is healthy.
 
     State lives in $GENRE_HOME (default .genre). Every GENRE_* variable set now is kept there for later commands.
     GENRE_PORT_OFFSET=100 GENRE_HOME=.genre2 genre-assets up starts a second stack beside the first.
     """
     from genre_assets.stack import local
+    from genre_assets.stack.services.observability import require_programs
 
+    if observability is not None:
+        if observability:
+            require_programs()
+        os.environ["GENRE_OBSERVABILITY"] = str(observability).lower()  # as if it were stated: it is remembered
     settings = local.up(report=say)
     found = local.status(settings)
     print_status(found)

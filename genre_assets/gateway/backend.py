@@ -11,6 +11,7 @@ from fastapi import Depends, Request
 from genre_assets.database import Database
 from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.gateway.access.doorkeeper import Doorkeeper
+from genre_assets.gateway.exporter.collector import PlatformFacts
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.client.aio import AsyncGenreClient
@@ -33,6 +34,7 @@ class Backend:
         self.database = Database(settings.database_url.get_secret_value())
         self.doorkeeper = Doorkeeper(self.database)
         self.store = ObjectStore(s3_client(settings, read_seconds=10, attempts=2))
+        self.facts = PlatformFacts(settings, self.database, self.store)
         self.client = AsyncGenreClient.from_settings(settings, deadline_s=ANSWER_SECONDS, tag="gateway")
 
     async def ask(self, question: Callable[..., Result], *arguments: Any, **options: Any) -> Result:

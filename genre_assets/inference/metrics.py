@@ -11,10 +11,15 @@ from genre_assets.inference.answers import Answer, Facts, ServedBy
 from genre_assets.inference.capture_upload import CaptureState
 from genre_assets.inference.spool import LogState
 
-BACKLOG, DROPPED = "genre_log_backlog_bytes", "genre_log_dropped_rows"
-SET_ASIDE, SHIPPED = "genre_log_set_aside_rows", "genre_log_last_success_timestamp_seconds"
-CAPTURE_BACKLOG, CAPTURE_DROPPED = "genre_capture_backlog_bytes", "genre_capture_dropped_clips"
-CAPTURE_STORED = "genre_capture_stored_clips"
+BACKLOG, DROPPED = "genre_log_backlog_bytes", "genre_log_dropped_rows_total"
+SET_ASIDE, SHIPPED = "genre_log_set_aside_rows_total", "genre_log_last_success_timestamp_seconds"
+CAPTURE_BACKLOG, CAPTURE_DROPPED = "genre_capture_backlog_bytes", "genre_capture_dropped_clips_total"
+CAPTURE_STORED = "genre_capture_stored_clips_total"
+# Every code of an item that failed, each counted from 0: a rate over a series that begins with its first error sees none.
+ERROR_CODES = (
+    "bad_address", "bad_request_id", "bucket_not_allowed", "empty", "internal", "no_answer", "not_finite", "not_found",
+    "request_too_large", "silent", "store_unavailable", "too_large", "too_short", "truncated", "undecodable", "unsupported",
+)  # fmt: skip
 CONFIDENCE_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SECONDS_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0)
 
@@ -51,6 +56,8 @@ class Metrics:
         }
         self._prediction = cache(lambda label, route: self._predictions.Metric(labels={"genre": label, "route": route}))
         self._error = cache(lambda code: self._errors.Metric(labels={"reason": code}))
+        for code in ERROR_CODES:
+            self._error(code)
         self._confidence_of = cache(lambda route: _histogram(self._confidence, {"route": route}, CONFIDENCE_BUCKETS))
         self._decode_time = _histogram(self._decode, {}, SECONDS_BUCKETS)
         self._extract_time = _histogram(self._extract, {}, SECONDS_BUCKETS)

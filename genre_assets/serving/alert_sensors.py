@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster._core.scheduler.instigation import InstigatorType, TickStatus
+from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType, TickStatus
 from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
@@ -14,7 +14,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.errors import GenreError
-from genre_assets.serving.alerts import listing, log_gauges, sources
+from genre_assets.serving.alerts import beats, listing, log_gauges, sources
 from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.alerts.sources import CheckEvaluation
 from genre_assets.serving.drift import window_reports
@@ -94,7 +94,9 @@ def alert_on_platform(
         sources.tell_freshness(fresh, rules, datetime.now(UTC), alerts, url)
     request = retraining_requests.open_request(database)
     sources.tell_retraining(request.said(settings.retrain_min_new_clips) if request else None, alerts, url)
-    sources.tell_sensors(_failing_ticks(context.instance), alerts, url)
+    ticks = _newest_ticks(context.instance)
+    sources.tell_sensors({name: tick.failed_in_a_row for name, tick in ticks.items()}, alerts, url)
+    beats.keep(database, ticks, now=datetime.now(UTC), channels=len(alerts.channels))
     context.update_cursor(json.dumps({"move": max([last, *(m.id for m in moves)]), "not_ready": looks, **counts}))
     delivered = alerts.deliver()
     channels = [] if alerts.channels else [listing.NO_CHANNEL]
@@ -118,16 +120,19 @@ def alert_on_s3(
     return dg.SkipReason(f"s3://{settings.raw_bucket}: {problem or 'can be listed'}")
 
 
-def _failing_ticks(instance: dg.DagsterInstance) -> dict[str, int]:
-    """Each sensor that has run, with the number of its newest ticks (up to three) that failed in a row."""
-    failing = {}
+def _newest_ticks(instance: dg.DagsterInstance) -> dict[str, beats.Ticks]:
+    """Each sensor that has run, with its newest tick, and how many of the newest (up to three) failed in a row."""
+    found = {}
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=4)
+        if not ticks:
+            continue
         ended = [tick.status for tick in ticks if tick.status is not TickStatus.STARTED][:3]
-        failing[state.instigator_name] = next(
-            (i for i, s in enumerate(ended) if s is not TickStatus.FAILURE), len(ended)
+        failed = next((i for i, s in enumerate(ended) if s is not TickStatus.FAILURE), len(ended))
+        found[state.instigator_name] = beats.Ticks(
+            datetime.fromtimestamp(ticks[0].timestamp, UTC), failed, on=state.status is not InstigatorStatus.STOPPED
         )
-    return failing
+    return found
 
 
 def _check_name(key: dg.AssetCheckKey) -> str:

@@ -23,6 +23,8 @@ SECRETS_OF = {
     "volumes": set(),
     "client": set(),
     "prometheus": set(),
+    "node-exporter": set(),
+    "postgres-exporter": {"GENRE_READER_DATABASE_PASSWORD"},
     "localstack": set(),
     "s3": {"GENRE_S3_SECRET_KEY"},
     "postgres": {"GENRE_POSTGRES_PASSWORD"},
@@ -131,6 +133,22 @@ def test_only_the_door_is_reached_and_only_it_is_asked() -> None:
         assert environment["GENRE_TRITON_GRPC"] == "triton-door:8001"
         assert targets["triton-door"] == [environment["GENRE_TRITON_HTTP"]]
     assert SERVICES["triton-door"]["environment"]["GENRE_TRITON_INNER_HTTP"] == "triton:8000"
+
+
+def test_prometheus_asks_services_that_there_are_at_their_ports_and_only_alertmanager_is_told_the_webhook() -> None:
+    content = yaml.safe_load((PROJECT_ROOT / "deploy/prometheus/prometheus.yml").read_text())
+    jobs = {job["job_name"]: job["static_configs"][0]["targets"][0] for job in content["scrape_configs"]}
+    assert content["alerting"]["alertmanagers"][0]["static_configs"][0]["targets"] == [jobs["alertmanager"]]
+    for target in {*jobs.values()} - {"localhost:9090"}:
+        assert target.partition(":")[0] in SERVICES
+    assert {"GENRE_GATEWAY_URL": f"http://{jobs['gateway']}"}.items() <= SERVICES["gateway"]["environment"].items()
+    triton = SERVICES["triton"]["environment"]
+    assert jobs["triton"] == f"triton:{triton['GENRE_TRITON_METRICS_PORT']}"
+    observing = {name for name, service in SERVICES.items() if service.get("profiles") == ["observability"]}
+    assert observing == {"prometheus", "alertmanager", "node-exporter", "postgres-exporter", "grafana"}
+    told = {name for name, service in SERVICES.items() if "GENRE_ALERT_WEBHOOK" in (service.get("environment") or {})}
+    assert told == {"alertmanager"}
+    assert "url_file: /tmp/webhook" in (PROJECT_ROOT / "deploy/alertmanager/alertmanager.yml").read_text()
 
 
 def test_what_holds_data_cannot_be_reached_from_outside_nor_reach_out() -> None:

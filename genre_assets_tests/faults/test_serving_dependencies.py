@@ -53,7 +53,7 @@ class Proxied:
         """Rows that the server says it gave up."""
         with urllib.request.urlopen(f"http://{self.live.settings.triton_metrics}/metrics", timeout=5) as answer:
             text = answer.read().decode()
-        return sum(float(value) for value in re.findall(r"(?m)^genre_log_dropped_rows\S* (\S+)$", text))
+        return sum(float(value) for value in re.findall(r"(?m)^genre_log_dropped_rows_total\S* (\S+)$", text))
 
     def drained(self) -> bool:
         """Whether the log has nothing left to ship."""

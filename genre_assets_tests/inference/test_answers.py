@@ -1,5 +1,6 @@
 """The runtime's pure functions: what the Triton models do, without Triton."""
 
+import re
 import uuid
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genre_assets import inference
+from genre_assets.audio.decoding.reasons import Reason
 from genre_assets.audio.extract import FEATURE_SETS, Limits, extract_item
 from genre_assets.errors import PermanentFailure
 from genre_assets.genres import GENRES
@@ -15,7 +18,7 @@ from genre_assets.inference.answers import Answer, Facts, Predictor, ServedBy, a
 from genre_assets.inference.capture_upload import CaptureState
 from genre_assets.inference.features import FeatureMaker
 from genre_assets.inference.items import ItemLimits, ItemReader
-from genre_assets.inference.metrics import Metrics
+from genre_assets.inference.metrics import ERROR_CODES, Metrics
 from genre_assets.inference.spool import LogState
 from genre_assets.triton.protocol import row_id
 from genre_assets_tests.serving.toys import clip, toy_model
@@ -179,6 +182,14 @@ class FakeUtils:
             return self.metrics[-1]
 
 
+def test_every_code_that_an_item_can_fail_with_is_counted_from_0() -> None:
+    inventory_only = {Reason.DUPLICATE, Reason.DUPLICATE_RECORDING, Reason.CONFLICTING_LABEL, Reason.UNKNOWN_GENRE}
+    sources = " ".join(path.read_text() for path in Path(inference.__file__).parent.glob("*.py"))
+    raised = re.findall(r'(?:ItemError\(|code=|Answer\("", 0\.0, \[\], )\s*"(\w+)"', sources)
+    assert {*raised, *(set(Reason) - inventory_only)} == set(ERROR_CODES)
+    assert "no_answer" in raised
+
+
 def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
     FakeUtils.MetricFamily.all = {}
     metrics = Metrics(FakeUtils)
@@ -196,16 +207,17 @@ def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
         ({"genre": "rock", "route": "champion"}, 2),
         ({"genre": "rock", "route": "fallback"}, 1),
     ]
-    assert [(m.labels, m.value) for m in found["genre_item_errors_total"]] == [({"reason": "silent"}, 1)]
+    errors = {m.labels["reason"]: m.value for m in found["genre_item_errors_total"]}
+    assert errors == {**dict.fromkeys(ERROR_CODES, 0), "silent": 1}, "every code is there before its first error"
     assert found["genre_decode_seconds"][0].observed == [0.005] * 3
     assert found["genre_extract_seconds"][0].observed == [0.05] * 3
     assert found["genre_log_backlog_bytes"][0].value == 123
-    assert found["genre_log_dropped_rows"][0].value == 4
-    assert found["genre_log_set_aside_rows"][0].value == 2
+    assert found["genre_log_dropped_rows_total"][0].value == 4
+    assert found["genre_log_set_aside_rows_total"][0].value == 2
     assert found["genre_log_last_success_timestamp_seconds"][0].value == 9.0
     assert found["genre_capture_backlog_bytes"][0].value == 700
-    assert found["genre_capture_stored_clips"][0].value == 4
-    assert found["genre_capture_dropped_clips"][0].value == 2
+    assert found["genre_capture_stored_clips_total"][0].value == 4
+    assert found["genre_capture_dropped_clips_total"][0].value == 2
     assert found["genre_probe_items_total"][0].value == 3
 
 

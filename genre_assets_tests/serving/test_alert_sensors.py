@@ -1,7 +1,7 @@
 """The alert sensors on an instance without a daemon: what they read, where their cursors go on."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.serving import alert_sensors
+from genre_assets.serving.alerts import beats
 from genre_assets.serving.alerts.channels import Message
 from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.drift_assets import drift_reports
@@ -113,6 +114,18 @@ def test_a_move_to_the_fallback_is_told_and_its_end_as_well(
     tick(alert_sensors.alert_on_platform, instance, platform, cursor)
     assert memory.kinds == [("opened", "route"), ("resolved", "route")]
     assert len(audit.history(database)) == 2
+
+
+def test_each_tick_leaves_its_beat_for_whoever_watches_from_outside(
+    instance: dg.DagsterInstance, platform: dict[str, Any]
+) -> None:
+    before = datetime.now(UTC)
+    tick(alert_sensors.alert_on_platform, instance, platform)
+    (own,) = beats.read(platform["database"])
+    assert (own.sensor, own.failed_in_a_row, own.channels) == ("alert_on_platform", 0, 1)
+    tick(alert_sensors.alert_on_platform, instance, platform)
+    (later,) = beats.read(platform["database"])
+    assert before <= own.ticked_at < later.ticked_at
 
 
 def test_a_triton_that_is_down_is_told_once_released(

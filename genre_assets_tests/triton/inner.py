@@ -12,6 +12,7 @@ import grpc.aio
 from aiohttp import web
 from tritonclient.grpc import service_pb2
 
+SLOW = b'{"slow": 1}'
 OUTPUTS = {"LABEL": "BYTES", "PROBABILITIES": "FP32"}
 
 
@@ -83,7 +84,7 @@ class Inner:
         if request.path == "/v2/models/toy":
             outputs = [{"name": name, "datatype": kind, "shape": [-1, 1]} for name, kind in OUTPUTS.items()]
             return web.json_response({"name": "toy", "outputs": outputs})
-        if request.path == "/v2/slow":
+        if request.path == "/v2/slow" or body == SLOW:
             try:
                 await asyncio.sleep(60)
             except asyncio.CancelledError:
@@ -119,7 +120,7 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[misc]
             context.set_trailing_metadata((("trailing", "kept"),))
             if path.endswith("ModelStatistics"):
                 await context.abort(grpc.StatusCode.NOT_FOUND, "no such model", (("why", "kept"),))
-            if path.endswith("ModelConfig"):
+            if path.endswith("ModelConfig") or message.endswith(SLOW):
                 try:
                     await asyncio.sleep(60)
                 except asyncio.CancelledError:

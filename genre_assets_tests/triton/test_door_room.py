@@ -51,7 +51,7 @@ def metrics(door: Door) -> dict[str, int]:
     status, _, text = door.http("GET", "/metrics")
     assert status == 200
     lines = [line.rpartition(" ") for line in text.decode().splitlines() if not line.startswith("#")]
-    return {name: int(value) for name, _, value in lines}
+    return {name: round(float(value)) for name, _, value in lines}
 
 
 def refused(door: Door, transport: str, why: Why) -> int:

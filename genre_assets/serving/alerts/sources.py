@@ -156,7 +156,7 @@ def tell_log(
         alerts.report("log:stands", "the prediction log stands still", body)
     else:
         alerts.resolve("log:stands", "the log reaches the database again")
-    counts = {name: int(found.get(f"genre_log_{name}_rows", 0)) for name in ("dropped", "set_aside")}
+    counts = {name: int(_counted(found, f"genre_log_{name}_rows")) for name in ("dropped", "set_aside")}
     counts["unsealed"] = int(found.get(UNSEALED, 0))
     # A counter that went down was started again: all that it counts is new.
     new = {name: n - before.get(name, 0) if n >= before.get(name, 0) else n for name, n in counts.items()}
@@ -175,6 +175,11 @@ def tell_log(
     else:
         alerts.resolve("serving:unsealed", "only the ensemble is asked")
     return counts
+
+
+def _counted(found: Mapping[str, float], name: str) -> float:
+    """A counter of the log; a release that was built before counters had the ending says it without."""
+    return found.get(f"{name}_total", found.get(name, 0.0))
 
 
 def tell_sensors(failures: Mapping[str, int], alerts: Alerts, url: str) -> None:

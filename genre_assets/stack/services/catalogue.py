@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from genre_assets.settings import Settings
+from genre_assets.stack.services import observability
 from genre_assets.stack.services.dagster import DagsterCode, DagsterDaemon, DagsterWeb
 from genre_assets.stack.services.gateway import Gateway
 from genre_assets.stack.services.mlflow import MLflow
@@ -30,4 +31,5 @@ def services(settings: Settings) -> list[Service]:
         DagsterWeb(settings),
         DagsterDaemon(settings),
         Gateway(settings),
+        *observability.services(settings),
     ]

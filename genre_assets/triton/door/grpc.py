@@ -12,12 +12,14 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from tritonclient.grpc import service_pb2
 
+from genre_assets.triton.door.measured import Seen, is_for_ensemble
 from genre_assets.triton.door.room import Held, Room
 from genre_assets.triton.door.rules import UNAVAILABLE, Refused, Why, refuse_text, speaks_of_classes
 from genre_assets.triton.protocol import GRPC_DOOR_HEADER
 
 SERVICE = "inference.GRPCInferenceService"
-ASKING = frozenset({f"/{SERVICE}/ModelInfer", f"/{SERVICE}/ModelStreamInfer"})
+UNARY = f"/{SERVICE}/ModelInfer"
+ASKING = frozenset({UNARY, f"/{SERVICE}/ModelStreamInfer"})
 HEALTH = ("/grpc.health.v1.Health/Check",)
 SECONDS = 5.0  # for the metadata of a model
 Metadata = list[tuple[str, str | bytes]]
@@ -79,22 +81,35 @@ class GrpcDoor(grpc.GenericRpcHandler):  # type: ignore[misc]
     def _call(self, path: str) -> Any:
         ask = self._inner.unary_unary(path)
 
+        async def answer_to(messages: AsyncIterator[bytes], context: Any, seen: Seen) -> bytes:
+            with self.room.call(), self.room.holding() as held:
+                seen.asks = (
+                    path == UNARY
+                )  # until its message says whom: one that is refused before may have been for it
+                message = await self._next(messages, held)
+                if message is None:
+                    raise Refused(Why.BODY, f"no message, or one above {self.largest} bytes: gRPC says which")
+                seen.asks = seen.asks and is_for_ensemble(message)
+                if path in ASKING and speaks_of_classes(message):
+                    await self._refuse_classes(message)
+                inner = ask(message, timeout=context.time_remaining(), metadata=self._passed(context))
+                answer: bytes = await inner
+                await _hand_back(inner, context)
+                return answer
+
         async def call(messages: AsyncIterator[bytes], context: Any) -> bytes:
-            try:
-                with self.room.call(), self.room.holding() as held:
-                    message = await self._next(messages, held)
-                    if message is None:
-                        raise Refused(Why.BODY, f"no message, or one above {self.largest} bytes: gRPC says which")
-                    if path in ASKING and speaks_of_classes(message):
-                        await self._refuse_classes(message)
-                    inner = ask(message, timeout=context.time_remaining(), metadata=self._passed(context))
-                    answer: bytes = await inner
-                    await _hand_back(inner, context)
+            with self.room.requests.one("grpc") as seen:
+                try:
+                    answer = await answer_to(messages, context, seen)
+                except Refused as refusal:
+                    seen.refused(refusal)
+                    await context.abort(_code(refusal), refusal.reason)
+                except grpc.aio.AioRpcError as error:
+                    seen.code(error.code())
+                    await self._abort(error, context)
+                else:
+                    seen.code(grpc.StatusCode.OK)
                     return answer
-            except Refused as refusal:
-                await context.abort(_code(refusal), refusal.reason)
-            except grpc.aio.AioRpcError as error:
-                await self._abort(error, context)
             raise AssertionError("`abort` raises")
 
         return call

@@ -15,6 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from genre_assets.triton.door.measured import is_for_ensemble
 from genre_assets.triton.door.room import RETRY_SECONDS, Held, Room
 from genre_assets.triton.door.rules import (
     HEADER_LENGTH,
@@ -114,22 +115,32 @@ class HttpDoor:
         if request.raw_path == METRICS:
             self.room.clients["http"] = len(self._door.connections)
             return web.Response(text=self.room.text())
-        try:
-            with self.room.holding() as held:
-                parts = await self._body(request, held)
-                path = request.raw_path.partition("?")[0]
-                if not path.startswith("/"):
-                    raise Refused(Why.ADDRESS, "the address of a request begins with /")
-                if parts:
-                    text = json_part(path, request.headers.getall(HEADER_LENGTH, []), parts, held.size)
-                    await check_nesting(text)
-                    check_shapes(text, held.size)
-                    if model := INFER.fullmatch(path):
-                        await self._refuse_classes(model.group(1), text)
-                return await self._pass(request, parts, held.size)
-        except Refused as refusal:
-            self.room.refused["http", refusal.why] += 1
-            return _said(refusal)
+        with self.room.requests.one("http") as seen:
+            seen.asks = INFER.fullmatch(request.raw_path.partition("?")[0]) is not None and is_for_ensemble(
+                request.raw_path
+            )
+            try:
+                answer = await self._looked_at(request)
+                seen.status(answer.status)
+            except Refused as refusal:
+                seen.refused(refusal)
+                self.room.refused["http", refusal.why] += 1
+                return _said(refusal)
+            return answer
+
+    async def _looked_at(self, request: web.BaseRequest) -> web.StreamResponse:
+        with self.room.holding() as held:
+            parts = await self._body(request, held)
+            path = request.raw_path.partition("?")[0]
+            if not path.startswith("/"):
+                raise Refused(Why.ADDRESS, "the address of a request begins with /")
+            if parts:
+                text = json_part(path, request.headers.getall(HEADER_LENGTH, []), parts, held.size)
+                await check_nesting(text)
+                check_shapes(text, held.size)
+                if model := INFER.fullmatch(path):
+                    await self._refuse_classes(model.group(1), text)
+            return await self._pass(request, parts, held.size)
 
     async def _body(self, request: web.BaseRequest, held: Held) -> list[bytes]:
         """The body in the parts in which it came, unpacked. What it says of its length is held before it comes."""

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from genre_assets.triton.door.measured import Requests
 from genre_assets.triton.door.rules import Refused, Why
 
 RETRY_SECONDS = 1
@@ -45,6 +46,7 @@ class Room:
             TRANSPORTS, 0
         )  # connections of HTTP; calls of gRPC, which keeps its connections to itself
         self.refused = Counter({(transport, why): 0 for transport in TRANSPORTS for why in Why})
+        self.requests = Requests(TRANSPORTS)
         self._arriving: set[asyncio.Timeout] = set()
         self._full = False
         self._base = memory()
@@ -132,6 +134,7 @@ class Room:
                 "# HELP genre_door_clients Connections of HTTP, and calls of gRPC\n",
                 "# TYPE genre_door_clients gauge\n",
                 *(f'genre_door_clients{{transport="{name}"}} {count}\n' for name, count in self.clients.items()),
+                *self.requests.lines(),
             ]
         )
 

@@ -206,7 +206,7 @@ def test_the_custom_metrics_are_in_prometheus_form(live: LiveStack) -> None:
         text = answer.read().decode()
     for name in (
         "genre_predictions_total{genre=", "genre_item_errors_total{reason=", "genre_confidence_bucket{", "genre_decode_seconds_sum",
-        "genre_extract_seconds_bucket{", "genre_log_backlog_bytes", "genre_log_dropped_rows", "nv_inference_request_success",
+        "genre_extract_seconds_bucket{", "genre_log_backlog_bytes", "genre_log_dropped_rows_total", "nv_inference_request_success",
     ):  # fmt: skip
         assert name in text, name
     assert 'route="champion"' in text
