@@ -14,7 +14,7 @@ import tritonclient.grpc
 
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.inference.request_log import read
-from genre_assets.packaging import golden, release
+from genre_assets.packaging import golden, publish, release
 from genre_assets.serving.rollout.live import inspect
 from genre_assets.stack.services.triton import Triton
 from genre_assets.triton.control import TritonControl
@@ -147,7 +147,7 @@ def test_a_version_that_does_not_load_leaves_route_and_files_as_they_were(live: 
     sound, before = model.read_bytes(), config.read_text()
     model.write_bytes(sound[:100])
     try:
-        with pytest.raises(PermanentFailure, match="not the file that its manifest describes"):
+        with pytest.raises(PermanentFailure, match=r"predictor/4/model.onnx is missing or damaged"):
             live.serve("fallback")
     finally:
         model.write_bytes(sound)
@@ -292,5 +292,5 @@ def sabotage(live: LiveStack, made: release.Release, path: str, data: bytes) -> 
 
 
 def rewrite(live: LiveStack, made: release.Release) -> None:
-    live.store.write_json(live.settings.serving_bucket, f"releases/{made.id}/release.json", made.to_json())
+    publish.write_manifest(live.settings, live.store, made)
     shutil.rmtree(live.repository.releases / made.id, ignore_errors=True)
