@@ -20,6 +20,7 @@ from genre_assets.stack.services.triton import Triton
 from genre_assets.triton.control import TritonControl
 from genre_assets.triton.protocol import GRPC_DOOR_HEADER
 from genre_assets_tests.serving.live_stack import LiveStack
+from genre_assets_tests.serving.servers import server_of
 from genre_assets_tests.serving.toys import clip, toy_model
 
 pytestmark = pytest.mark.stack
@@ -258,15 +259,7 @@ def wait_for_rows(live: LiveStack, fingerprints: set[str], seconds: float = 15.0
 
 def server_process(live: LiveStack) -> int:
     """Process id of the server behind this stack's door."""
-    port = f"--http-port={live.settings.triton_inner_http_port}"
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if port in words:
-            return int(folder.name)
-    return 0
+    return server_of(live.settings)
 
 
 def stub_processes(live: LiveStack) -> dict[str, set[int]]:
