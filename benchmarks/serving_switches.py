@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks import servingstack as bench_of
 from benchmarks.figures import Result
+from genre_assets import keys
 from genre_assets.errors import GenreError
 from genre_assets.serving.promotion import route_state
 from genre_assets.settings import load_settings
@@ -18,6 +19,7 @@ from genre_assets.stack.services.s3 import S3
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets_tests.conftest import free_port, running
 from genre_assets_tests.serving.live_stack import LiveStack, live_stack
+from genre_assets_tests.serving.rollout.test_live import sabotage
 from genre_assets_tests.serving.toys import clip
 
 COMMAND = "python -m benchmarks.run serving_switches"
@@ -96,11 +98,13 @@ def run() -> list[Result]:
 
 def promotions(live: LiveStack) -> Iterator[int]:
     """A hundred runs of the job `promote`, every fifth to a version that does not load; the numbers of those refused."""
-    model = live.settings.repository / "predictor" / "4" / "model.onnx"
-    sound = model.read_bytes()
+    model = bench_of.forest(live.folder / "m8", 8)
+    broken = live.build({**live.models, 8: model}, {"champion": 3, "fallback": 8}, "broken")
+    sabotage(live, broken, "models/predictor/8/model.py", b"raise RuntimeError('deliberately broken')\n")
     for number in range(SWITCHES):
         started = time.monotonic()
-        model.write_bytes(sound[:1000] if number % 10 in {1, 5} else sound)
+        newest = broken if number % 10 in {1, 5} else live.releases[0]
+        live.store.write_json(live.settings.serving_bucket, keys.CURRENT_RELEASE, {"id": newest.id})
         if not live.promote("fallback" if number % 2 else "champion"):
             yield number
         time.sleep(max(0.0, EVERY - (time.monotonic() - started)))

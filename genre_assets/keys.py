@@ -13,8 +13,8 @@ features/<set>/genre=<g>/{part.parquet, manifest.json}
 checkpoints/<name>.parquet               rows of a run that was interrupted
 ready/{current.json, <set>/<split>.parquet}      feature tables that stand in for audio
 training_set/{part.parquet, manifest.json}
-serving     environments/<lock hash>.tar.gz
-releases/{current.json, parity.json, <id>/{release.json, <files of the model repository>}}
+serving     environments/<lock hash>.{tar.gz, json, signature.json}
+releases/{current.json, parity.json, wanted.json, <id>/{release.json, signature.json, <files of the model repository>}}
 reference/version=<n>/part.parquet       what drift of this version of a model is measured against
 drift/<window>/{report.json, report.html}
 predictions/<hash of the prefix>/{answers.parquet, parts/<hash>.parquet}
@@ -35,6 +35,7 @@ TRAINING_SET_MANIFEST = "training_set/manifest.json"
 RELEASES = "releases/"
 CURRENT_RELEASE = "releases/current.json"
 PARITY = "releases/parity.json"
+WANTED_RELEASE = "releases/wanted.json"  # what replicas are to serve, for those that the database does not reach
 REFERENCES = "reference/"
 COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
 
@@ -131,6 +132,16 @@ def checkpoint(name: str) -> str:
 def environment(lock_hash: str) -> str:
     """The archive of an execution environment."""
     return f"environments/{lock_hash}.tar.gz"
+
+
+def environment_signature(lock_hash: str) -> str:
+    """The signature of that archive."""
+    return f"environments/{lock_hash}.signature.json"
+
+
+def release_signature(identifier: str) -> str:
+    """The signature of a release."""
+    return release(identifier, "signature.json")
 
 
 def release(identifier: str, path: str = "release.json") -> str:

@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     node_exporter_port: Port = 8409
     # Prometheus, Alertmanager and the node exporter, as services of the local stack.
     observability: bool = False
+    agent_port: Port = 8406
 
     # Audio.
     feature_set: Literal["default", "gtzan37"] = "default"
@@ -176,6 +177,16 @@ class Settings(BaseSettings):
     capture_spool_max_mb: Seconds = 256.0
     # Releases kept on disk and in the bucket beside the live one.
     releases_kept: Annotated[int, Field(ge=0)] = 5
+    # The secret by which releases are signed, and public keys whose signatures are accepted beside our own.
+    release_key: SecretStr = SecretStr("")
+    release_public_keys: Annotated[tuple[str, ...], NoDecode] = ()
+    # Several Tritons, each with an agent beside it: a release and its route are applied when all that report serve them.
+    serving_agents: bool = False
+    # What a replica calls itself; empty: the name of its host.
+    replica: str = ""
+    # How long a promotion waits for the replicas, and how long one may say nothing before it answers no more.
+    replica_timeout_seconds: Seconds = 120.0
+    replica_lost_seconds: Annotated[float, Field(ge=3, le=3600)] = 15.0
 
     # Drift and promotion.
     window_size: Count = 128
@@ -202,6 +213,7 @@ class Settings(BaseSettings):
     def _prepare(cls, values: dict[str, object]) -> dict[str, object]:
         for name in (
             "serving_allowed_buckets", "dagster_allowed_hosts", "mlflow_allowed_hosts", "gateway_allowed_hosts",
+            "release_public_keys",
         ):  # fmt: skip
             listed = values.get(name)
             if isinstance(listed, str):

@@ -146,8 +146,11 @@ class ModelRepository:
         """Put the environment where the configurations of the models look for it."""
         link = self.path.parent / "environments" / environment.name
         link.parent.mkdir(exist_ok=True)
+        target = os.path.relpath(environment, link.parent)  # relative: a container may mount both elsewhere
+        if link.is_symlink() and os.readlink(link) == target:  # noqa: PTH115  # the text of it
+            return
         link.unlink(missing_ok=True)
-        link.symlink_to(os.path.relpath(environment, link.parent))  # relative: a container may mount both elsewhere
+        link.symlink_to(target)
 
     def remove_old(self, keep: int) -> list[str]:
         """Remove all but the linked release and the newest `keep` others; returns the ids removed."""

@@ -1,6 +1,7 @@
 """Releases in the serving bucket: upload whole, name the newest, fetch, forget the old."""
 
 import hashlib
+import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -8,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from genre_assets import keys
-from genre_assets.errors import PermanentFailure
+from genre_assets.errors import DamagedObject, PermanentFailure
+from genre_assets.packaging import signature
 from genre_assets.packaging.parity import Parity
 from genre_assets.packaging.release import Release
 from genre_assets.settings import Settings
@@ -19,10 +21,11 @@ LEFTOVER_AGE = timedelta(hours=1)  # an upload takes seconds
 
 
 def is_accepted(settings: Settings, store: ObjectStore, release: Release) -> bool:
-    """Whether this release has passed the gate and is the newest one in the bucket."""
+    """Whether this release has passed the gate and is the newest one in the bucket, signed as it should be."""
     try:
         newest, gate = store.read_json(settings.serving_bucket, keys.CURRENT_RELEASE), read_parity(settings, store)
-    except FileNotFoundError:
+        verify(settings, store, release.id)
+    except (FileNotFoundError, PermanentFailure):
         return False
     return bool(newest["id"] == gate["release"] == release.id and gate["passed"])
 
@@ -39,20 +42,48 @@ def offer(settings: Settings, store: ObjectStore, release: Release, parity: Pari
 
 def newest(settings: Settings, store: ObjectStore) -> Release:
     """The release that was named the newest. Raises `FileNotFoundError` before the first."""
-    identifier = store.read_json(settings.serving_bucket, keys.CURRENT_RELEASE)["id"]
+    return named(settings, store, store.read_json(settings.serving_bucket, keys.CURRENT_RELEASE)["id"])
+
+
+def named(settings: Settings, store: ObjectStore, identifier: str) -> Release:
+    """The release of that id. Raises `FileNotFoundError` if there is none."""
     return Release.from_json(store.read_json(settings.serving_bucket, keys.release(identifier)))
 
 
+def verify(settings: Settings, store: ObjectStore, identifier: str) -> tuple[Release, str]:
+    """The release, if it is signed by an accepted key, and that key's fingerprint (see `signature.verify`).
+
+    Raises `PermanentFailure` that says what is wrong with its signature, and `FileNotFoundError` if there is no such release.
+    """
+    manifest = store.read_json(settings.serving_bucket, keys.release(identifier))
+    try:
+        given = store.read_json(settings.serving_bucket, keys.release_signature(identifier))
+    except FileNotFoundError:
+        given = None
+    except DamagedObject:
+        given = "damaged"
+    by = signature.verify(settings, signature.of_manifest(manifest), given, f"release {identifier}")
+    return Release.from_json(manifest), by
+
+
 def publish(settings: Settings, store: ObjectStore, release: Release, folder: Path) -> None:
-    """Upload the release, its manifest last, and only then name it the newest."""
+    """Upload the release, its signature and its manifest last, and only then name it the newest."""
     bucket = settings.serving_bucket
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda p: store.upload_file(bucket, keys.release(release.id, p), folder / p), release.files))
     reached(Step.PUBLISH_FILES)
-    store.write_json(bucket, keys.release(release.id), release.to_json())
+    write_manifest(settings, store, release)
     reached(Step.PUBLISH_MANIFEST)
     store.write_json(bucket, keys.CURRENT_RELEASE, {"id": release.id, "created": release.created})
     reached(Step.PUBLISH_CURRENT)
+
+
+def write_manifest(settings: Settings, store: ObjectStore, release: Release) -> None:
+    """Write the manifest of a release, after the signature of what it will say."""
+    bucket, manifest = settings.serving_bucket, json.loads(json.dumps(release.to_json()))
+    if signed := signature.sign(settings, signature.of_manifest(manifest)):
+        store.write_json(bucket, keys.release_signature(release.id), signed)
+    store.write_json(bucket, keys.release(release.id), manifest)
 
 
 def fetch(settings: Settings, store: ObjectStore, release: Release, folder: Path) -> None:

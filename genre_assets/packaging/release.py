@@ -163,12 +163,29 @@ def write_route(models_folder: Path, route: str) -> ModelConfig:
 
 def verify(folder: Path, release: Release) -> None:
     """Raise `PermanentFailure` if a file of the release on disk is missing or is another. The route may differ."""
+    config = f"models/{p.PREDICTOR}/config.pbtxt"
     for path, expected in release.files.items():
-        if path == f"models/{p.PREDICTOR}/config.pbtxt":
-            continue
         found = folder / path
+        if path == config and found.is_file() and _says_only_another_route(found, release):
+            continue
         if not found.is_file() or hashlib.sha256(found.read_bytes()).hexdigest() != expected:
-            raise PermanentFailure(f"release {release.id}: {path} is missing or damaged; materialise triton_repo again")
+            raise PermanentFailure(
+                f"release {release.id}: {path} is missing or damaged in {folder}; look who changed it, move that folder away and "
+                "promote again: it is fetched anew"
+            )
+
+
+def _says_only_another_route(config: Path, release: Release) -> bool:
+    """Whether the predictor's configuration is that of the release but for who serves."""
+    prefix = f"models/{p.PREDICTOR}/"
+    files = {path.removeprefix(prefix): sha for path, sha in release.files.items() if path.startswith(prefix)}
+    del files["config.pbtxt"]
+    try:
+        found = from_pbtxt(config.read_text())
+        neutral = replace(found, parameters={k: v for k, v in found.parameters.items() if k != CONTENT})
+        return _content_of(files, neutral) == release.contents[p.PREDICTOR] == found.parameters.get(CONTENT)
+    except BadInput:
+        return False
 
 
 def _write_version(folder: Path, name: str) -> None:
@@ -183,9 +200,13 @@ def _write_version(folder: Path, name: str) -> None:
 
 def _content(folder: Path, config: ModelConfig) -> str:
     """Hash of a model's files and configuration. Who serves now is no part of it: a switch is no new content."""
+    return _content_of(_hashes(folder), config)
+
+
+def _content_of(files: Mapping[str, str], config: ModelConfig) -> str:
     neutral = replace(config, versions=(), parameters={k: v for k, v in config.parameters.items() if k != "route"})
     digest = hashlib.sha256(to_pbtxt(neutral).encode())
-    for path, sha in _hashes(folder).items():
+    for path, sha in sorted(files.items()):
         digest.update(f"{path} {sha}\n".encode())
     return digest.hexdigest()[:16]
 

@@ -11,10 +11,13 @@ from pydantic import Field
 
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
+from genre_assets.packaging.adoption import adopt
 from genre_assets.serving import drift_assets
+from genre_assets.serving.agent import fleet
 from genre_assets.serving.batch import predict_prefix
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import Wish
+from genre_assets.serving.promotion.replica_state import Report
 from genre_assets.serving.rollout import routes
 from genre_assets.serving.rollout.live import go_live
 from genre_assets.settings import Settings
@@ -70,10 +73,15 @@ def live_ensemble(
     previous release is restored. Nothing changes if the newest release is live already.
     """
     wish = config.wish()
+    adopted = adopt(settings, store, database)
     requested = route_state.request(database, wish)
+    choose, left_out = partial(routes.choose, database, wish), list[Report]()
     try:
-        with GenreClient.from_settings(settings) as client:
-            live = go_live(settings, store, triton, client, partial(routes.choose, database, wish))
+        if settings.serving_agents:
+            live, left_out = fleet.go_live(settings, store, database, choose)
+        else:
+            with GenreClient.from_settings(settings) as client:
+                live = go_live(settings, store, triton, client, choose)
     except GenreError:
         route_state.withdraw(database, requested)
         raise
@@ -87,6 +95,8 @@ def live_ensemble(
             "model": live.release.versions[str(live.version)]["family"],
             "new release": live.published,
             "route moved": moved,
+            **({"replicas left out": fleet.names(left_out)} if left_out else {}),
+            **({"signed now, since published before there was a key": adopted} if adopted else {}),
             "golden clips": len(live.comparisons),
             "largest difference": max((c.difference for c in live.comparisons), default=0.0),
             "seconds": round(live.seconds, 2),

@@ -2,7 +2,9 @@
 
 import dagster as dg
 
+from genre_assets.database import Database
 from genre_assets.serving import assets
+from genre_assets.serving.agent import fleet
 from genre_assets.serving.rollout import live
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -14,9 +16,15 @@ from genre_assets.triton.control import TritonControl
 def server_serves_the_newest_release(
     settings: dg.ResourceParam[Settings],
     store: dg.ResourceParam[ObjectStore],
+    database: dg.ResourceParam[Database],
     triton: dg.ResourceParam[TritonControl],
 ) -> dg.AssetCheckResult:
-    """Triton says that the models loaded are those of the newest release, and answers the golden clips as offline."""
+    """Triton says that the models loaded are those of the newest release, and answers the golden clips as offline.
+
+    Of several replicas each one's agent says so, for all that report.
+    """
+    if settings.serving_agents:
+        return fleet.inspect(settings, store, database).result()
     with GenreClient.from_settings(settings, deadline_s=20) as client:
         found = live.inspect(settings, store, triton, client)
     return found.result()

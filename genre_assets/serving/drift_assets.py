@@ -9,7 +9,6 @@ from pydantic import Field
 
 from genre_assets import keys
 from genre_assets.database import Database
-from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving import drift_checks
 from genre_assets.serving.drift import evaluate, pages, window_reports, window_store
 from genre_assets.serving.drift.findings import Property
@@ -19,7 +18,7 @@ from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.serving.feedback.labels import Taken
 from genre_assets.serving.feedback.training_clips import Brought
-from genre_assets.serving.promotion import retraining_requests, route_state
+from genre_assets.serving.promotion import replica_state, retraining_requests, route_state
 from genre_assets.serving.promotion.state import Rules as PromotionRules
 from genre_assets.settings import Settings
 from genre_assets.store import LINK_LASTS, ObjectStore
@@ -59,7 +58,7 @@ def drift_reports(
     window_store.cut(database, Rules.from_settings(settings))
     for _ in evaluate.evaluate_waiting(database, store, settings):
         pass
-    fallback = ModelRepository(settings.repository).has_fallback
+    fallback = replica_state.has_fallback(settings, database)
     standing, decision = route_state.advance(database, rules, fallback=fallback)
     retraining_requests.update(database, decision, rules)
     taken = labels.take_new(database, store, settings)

@@ -12,10 +12,11 @@ from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving import clients_audio
+from genre_assets.serving.agent import fleet
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
-from genre_assets.serving.promotion import route_state
+from genre_assets.serving.promotion import replica_state, route_state
 from genre_assets.serving.promotion.run_requests import Attempt, next_run
 from genre_assets.serving.promotion.state import Rules as PromotionRules
 from genre_assets.serving.rollout import reconciliation
@@ -81,12 +82,12 @@ def promotion_due(
     It decides from the rows that the check `feature_drift` states, so that a verdict whose run died later counts too.
     Without a move that is due, files and Triton are made equal to the books if a kill or a restart left them apart.
     """
-    fallback = ModelRepository(settings.repository).has_fallback
+    fallback = replica_state.has_fallback(settings, database)
     standing, decision = route_state.advance(database, PromotionRules.from_settings(settings), fallback=fallback)
     move = standing.due
     if move is None:
         booked = standing.serving.route if standing.serving else None
-        if request := _reconcile(context, settings, triton, booked):
+        if request := _reconcile(context, settings, database, triton, booked):
             return request
         return dg.SkipReason(decision.reason if decision else "nothing is released yet")
     config = {
@@ -97,11 +98,20 @@ def promotion_due(
 
 
 def _reconcile(
-    context: dg.SensorEvaluationContext, settings: Settings, triton: TritonControl, route: str | None
+    context: dg.SensorEvaluationContext,
+    settings: Settings,
+    database: Database,
+    triton: TritonControl,
+    route: str | None,
 ) -> dg.RunRequest | dg.SkipReason | None:
-    """A run that makes files and Triton equal to the books, if they have been apart for some seconds."""
+    """A run that makes files and Triton (or the wish for all replicas) equal to the books, if they have been apart for seconds."""
     try:
-        apart = reconciliation.difference(reconciliation.observe(route, ModelRepository(settings.repository), triton))
+        if settings.serving_agents:
+            apart = fleet.difference(settings, database, route)
+        else:
+            apart = reconciliation.difference(
+                reconciliation.observe(route, ModelRepository(settings.repository), triton)
+            )
     except TransientFailure:
         return None  # the supervisor restarts a server that is away
     now = datetime.now(UTC).timestamp()

@@ -114,6 +114,7 @@ def _secrets() -> dict[str, str]:
         "GENRE_S3_SECRET_KEY": secrets.token_urlsafe(24),
         "GENRE_TRITON_ADMIN_TOKEN": secrets.token_urlsafe(24),
         "GENRE_TRITON_DOOR_KEY": secrets.token_urlsafe(24),
+        "GENRE_RELEASE_KEY": secrets.token_urlsafe(24),
         "GENRE_POSTGRES_PASSWORD": secrets.token_urlsafe(24),
     }
 

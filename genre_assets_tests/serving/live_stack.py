@@ -117,7 +117,7 @@ def live_stack(
         triton_http=f"127.0.0.1:{http}", triton_grpc=f"127.0.0.1:{grpc}", triton_metrics=f"127.0.0.1:{metrics}",
         triton_inner_http_port=inner_http, triton_inner_grpc_port=inner_grpc,
         triton_inner_http=f"127.0.0.1:{inner_http}", triton_inner_grpc=f"127.0.0.1:{inner_grpc}",
-        triton_admin_token="token-of-the-tests", triton_door_key="key-of-the-tests",
+        triton_admin_token="token-of-the-tests", triton_door_key="key-of-the-tests", release_key="key-of-releases",
         environment_source="local",
         serving_max_item_mb=4, serving_max_request_mb=16, spool_max_mb=16,
         # A bucket of its own: the fixture `store` empties the others between tests.

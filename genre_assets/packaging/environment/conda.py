@@ -10,12 +10,15 @@ rebuilds nothing here.
 """
 
 import fcntl
+import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from genre_assets.errors import PermanentFailure
+from genre_assets import keys
+from genre_assets.errors import DamagedObject, PermanentFailure
+from genre_assets.packaging import signature
 from genre_assets.packaging.environment import lock as locks
 from genre_assets.packaging.environment.build import Say, build, pack, unpack
 from genre_assets.packaging.environment.lock import READY, Environment, Lock, facts, read
@@ -48,18 +51,62 @@ def _ensure(lock: Lock, settings: Settings, store: ObjectStore, say: Say, *, not
     with _one_at_a_time(root):
         if not (folder / READY).exists() and published:
             say(f"unpacking environment {lock.hash} from the serving bucket")
-            shutil.rmtree(folder, ignore_errors=True)
-            store.download_file(settings.serving_bucket, lock.key, archive)
-            unpack(archive, folder)
+            _download(settings, store, lock.hash, folder, archive)
         elif not (folder / READY).exists():
             build(lock, folder, archive, say, forge=settings.conda_channel, not_forge=not_forge)
     environment = read(folder)
     if not published:
         if not archive.exists():
             pack(folder, archive)
+        write_signature(settings, store, lock.hash, archive)
         store.upload_file(settings.serving_bucket, lock.key, archive)
         store.write_json(settings.serving_bucket, lock.key.replace(".tar.gz", ".json"), facts(environment))
     return environment
+
+
+def fetch(settings: Settings, store: ObjectStore, lock_hash: str) -> Path:
+    """The unpacked folder of an environment that was published: the one here, or the one in the serving bucket.
+
+    Whoever loads a release wants the environment that it was built for, whichever the present lock is. Raises
+    `PermanentFailure` if the archive is not signed as it should be, and `FileNotFoundError` if there is none.
+    """
+    root = settings.home / "environments"
+    root.mkdir(parents=True, exist_ok=True)
+    folder, archive = root / lock_hash, root / f"{lock_hash}.tar.gz"
+    if not (folder / READY).exists():
+        with _one_at_a_time(root):
+            if not (folder / READY).exists():
+                _download(settings, store, lock_hash, folder, archive)
+    return folder
+
+
+def write_signature(settings: Settings, store: ObjectStore, lock_hash: str, archive: Path) -> None:
+    """Sign an archive that is published, if we have a key."""
+    if signed := signature.sign(settings, signature.of_archive(lock_hash, _sha256(archive))):
+        store.write_json(settings.serving_bucket, keys.environment_signature(lock_hash), signed)
+
+
+def _download(settings: Settings, store: ObjectStore, lock_hash: str, folder: Path, archive: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    store.download_file(settings.serving_bucket, keys.environment(lock_hash), archive)
+    try:
+        given = store.read_json(settings.serving_bucket, keys.environment_signature(lock_hash))
+    except FileNotFoundError:
+        given = None
+    except DamagedObject:
+        given = "damaged"
+    content = signature.of_archive(lock_hash, _sha256(archive))
+    try:
+        signature.verify(settings, content, given, f"the archive of environment {lock_hash}")
+    except PermanentFailure:
+        archive.unlink()
+        raise
+    unpack(archive, folder)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def choose_lock(settings: Settings, store: ObjectStore) -> Lock:

@@ -11,13 +11,12 @@ from datetime import datetime
 from typing import Any
 
 from genre_assets.database import Database
-from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.feedback import training_clips
-from genre_assets.serving.promotion import route_state
+from genre_assets.serving.promotion import replica_state, route_state
 from genre_assets.serving.promotion.state import Decision, Rules
 from genre_assets.settings import Settings
 
@@ -90,7 +89,7 @@ def drifted_since(settings: Settings, database: Database) -> float | None:
         return None
     if serving.route == "fallback":
         return serving.since.timestamp()
-    if ModelRepository(settings.repository).has_fallback:
+    if replica_state.has_fallback(settings, database):
         return None
     request = open_request(database)
     return request.opened_at.timestamp() if request else None

@@ -42,8 +42,9 @@ def go_live(
     control: TritonControl,
     client: GenreClient,
     choose: Callable[[Release], Route],
+    release: Release | None = None,
 ) -> Live:
-    """Serve the newest release on the route that `choose` names ("champion" or "fallback"), given that release.
+    """Serve a release (the newest one) on the route that `choose` names ("champion" or "fallback"), given that release.
 
     It is asked when the repository is locked, so that no other change comes between the choice and its effect.
 
@@ -57,7 +58,7 @@ def go_live(
         If a service does not answer.
     """
     started = time.monotonic()
-    release = newest(settings, store)
+    release = release or newest(settings, store)
     repository = ModelRepository(settings.repository)
     repository.ensure()
     with repository.locked():
@@ -68,7 +69,9 @@ def go_live(
         before = repository.standing()
         serves = before.release == release.id and not stale(control, release, before.route)
         try:
-            folder = repository.folder(release.id) if serves else stage(settings, store, repository, release)
+            folder = repository.folder(release.id)
+            if not serves or before.route != route:  # something will be loaded: it is verified before
+                stage(settings, store, repository, release)
             repository.write_route(route, release.id)
             repository.point(release.id)
         except OSError as error:  # a full disk: the server was told nothing yet

@@ -7,10 +7,9 @@ crash between two steps is repaired by the next run. Only models whose content d
 from pathlib import Path
 
 from genre_assets.errors import BadInput, GenreError, PermanentFailure
-from genre_assets.packaging.environment.conda import ensure
-from genre_assets.packaging.environment.lock import READY
+from genre_assets.packaging import publish
+from genre_assets.packaging.environment import conda
 from genre_assets.packaging.model_repository import EMPTY, ModelRepository, Standing
-from genre_assets.packaging.publish import fetch
 from genre_assets.packaging.release import CONTENT, Release
 from genre_assets.settings import Settings
 from genre_assets.steps import Step, reached
@@ -22,21 +21,34 @@ from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR, PYTHON_MODELS
 def stage(settings: Settings, store: ObjectStore, repository: ModelRepository, release: Release) -> Path:
     """Make the release complete and verified on disk, with its environment; returns its folder."""
     folder = repository.folder(release.id)
+    verify_signature(settings, store, release)
     if repository.release != release.id or not repository.has(release.id):
-        fetch(settings, store, release, folder)
+        publish.fetch(settings, store, release, folder)
         reached(Step.PROMOTE_FETCH)
     repository.verify(release)
-    environment = settings.home / "environments" / release.environment
-    if not (environment / READY).exists():
-        found = ensure(settings, store)
+    repository.link_environment(_environment(settings, store, release))
+    reached(Step.PROMOTE_STAGE)
+    return folder
+
+
+def verify_signature(settings: Settings, store: ObjectStore, release: Release) -> None:
+    """Raise `PermanentFailure` unless this release, to each hash of a file, is signed by an accepted key."""
+    signed, _ = publish.verify(settings, store, release.id)
+    if signed != release:
+        raise PermanentFailure(f"release {release.id} was changed while it was read; try again")
+
+
+def _environment(settings: Settings, store: ObjectStore, release: Release) -> Path:
+    try:
+        return conda.fetch(settings, store, release.environment)
+    except FileNotFoundError:
+        found = conda.ensure(settings, store)
         if found.lock.hash != release.environment:
             raise BadInput(
                 f"the release needs environment {release.environment}, here is {found.lock.hash}: "
                 "materialise triton_repo again"
-            )
-    repository.link_environment(environment)
-    reached(Step.PROMOTE_STAGE)
-    return folder
+            ) from None
+        return found.folder
 
 
 def stale(control: TritonControl, release: Release, route: str | None) -> list[str]:

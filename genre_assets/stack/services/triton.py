@@ -1,12 +1,8 @@
 """Triton as a local service: the wheel's server over the released repository, or over an empty one."""
 
-import io
-import math
 import signal
-import struct
 import time
-import wave
-from functools import cache, cached_property
+from functools import cached_property
 
 from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.packaging.model_repository import ModelRepository
@@ -16,6 +12,7 @@ from genre_assets.stack.services.triton_watchdog import Watchdog
 from genre_assets.stack.supervision.service import Health, Service
 from genre_assets.triton import binary
 from genre_assets.triton.control import TritonControl
+from genre_assets.triton.known_clip import known_clip
 from genre_assets.triton.leftovers import remove_orphans, remove_shared_memory, shm_prefix
 from genre_assets.triton.protocol import ENSEMBLE
 
@@ -151,17 +148,3 @@ class Triton(Service):
     @property
     def _loading(self) -> TritonControl:
         return TritonControl.behind_the_door(self.settings, timeout=LOAD_SECONDS)
-
-
-@cache
-def known_clip() -> bytes:
-    """Two seconds of a tone as a wav file: whatever the labels are, it must be answered."""
-    rate = 22_050
-    samples = (round(8_000 * math.sin(2 * math.pi * 440 * n / rate)) for n in range(2 * rate))
-    file = io.BytesIO()
-    with wave.open(file, "wb") as tone:
-        tone.setnchannels(1)
-        tone.setsampwidth(2)
-        tone.setframerate(rate)
-        tone.writeframes(struct.pack(f"<{2 * rate}h", *samples))
-    return file.getvalue()

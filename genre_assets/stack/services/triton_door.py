@@ -5,10 +5,10 @@ import sys
 from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.settings import Settings
-from genre_assets.stack.services.triton import known_clip
 from genre_assets.stack.supervision.service import Health, Service
 from genre_assets.triton.control import TritonControl
 from genre_assets.triton.door.rules import GRACE_SECONDS
+from genre_assets.triton.known_clip import known_clip
 
 GRPC_LIVE = "/inference.GRPCInferenceService/ServerLive"
 GRPC_SECONDS = 3.0

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
@@ -18,8 +19,8 @@ from genre_assets.serving.promotion.state import Route
 from genre_assets.stack.services.postgres import Postgres
 from genre_assets.triton.client.sync import GenreClient, Prediction
 from genre_assets_tests.serving.live_stack import LiveStack
-from genre_assets_tests.serving.rollout.test_live import stub_processes
-from genre_assets_tests.serving.toys import clip
+from genre_assets_tests.serving.rollout.test_live import sabotage, stub_processes
+from genre_assets_tests.serving.toys import clip, toy_model
 
 pytestmark = pytest.mark.stack
 
@@ -116,17 +117,19 @@ def test_a_database_outage_costs_no_answer_and_no_row(live: LiveStack, postgres:
     assert len(read(live.database)) == result.answered
 
 
-def test_promotions_under_load_some_to_a_broken_version_fail_no_request(live: LiveStack) -> None:
+def test_promotions_under_load_some_to_a_broken_version_fail_no_request(live: LiveStack, tmp_path: Path) -> None:
     """By the job `promote`: booked, switched, checked; the books say what serves after each."""
-    model = live.settings.repository / "predictor" / "4" / "model.onnx"
-    sound = model.read_bytes()
+    model = toy_model(tmp_path / "m8", version=8, family="random_forest", seed=8)
+    does_not_load = live.build({**live.models, 8: model}, {"champion": 3, "fallback": 8}, "broken")
+    sabotage(live, does_not_load, "models/predictor/8/model.py", b"raise RuntimeError('deliberately broken')\n")
     route_state.confirm(live.database, "champion", actor="build", reason="first release")
     refused = 0
     with load(live) as result:
         for number in range(12):
             broken = number % 4 == 1  # odd ones go to the fallback
             route: Route = "fallback" if number % 2 else "champion"
-            model.write_bytes(sound[:50] if broken else sound)
+            newest = does_not_load if broken else live.releases[0]
+            live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": newest.id})
             done = live.promote(route)
             assert done != broken
             refused += broken
@@ -134,7 +137,6 @@ def test_promotions_under_load_some_to_a_broken_version_fail_no_request(live: Li
             serves = "champion" if broken else route
             assert now.serving is not None
             assert (live.control.route(), now.serving.route, now.due) == (serves, serves, None)
-        model.write_bytes(sound)
     assert refused == 3
     assert (result.failures, result.wrong) == ([], [])
     assert result.versions == {3, 4}

@@ -14,12 +14,13 @@ import tritonclient.grpc
 
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.inference.request_log import read
-from genre_assets.packaging import golden, release
+from genre_assets.packaging import golden, publish, release
 from genre_assets.serving.rollout.live import inspect
 from genre_assets.stack.services.triton import Triton
 from genre_assets.triton.control import TritonControl
 from genre_assets.triton.protocol import GRPC_DOOR_HEADER
 from genre_assets_tests.serving.live_stack import LiveStack
+from genre_assets_tests.serving.servers import server_of
 from genre_assets_tests.serving.toys import clip, toy_model
 
 pytestmark = pytest.mark.stack
@@ -147,7 +148,7 @@ def test_a_version_that_does_not_load_leaves_route_and_files_as_they_were(live: 
     sound, before = model.read_bytes(), config.read_text()
     model.write_bytes(sound[:100])
     try:
-        with pytest.raises(PermanentFailure, match="not the file that its manifest describes"):
+        with pytest.raises(PermanentFailure, match=r"predictor/4/model.onnx is missing or damaged"):
             live.serve("fallback")
     finally:
         model.write_bytes(sound)
@@ -258,15 +259,7 @@ def wait_for_rows(live: LiveStack, fingerprints: set[str], seconds: float = 15.0
 
 def server_process(live: LiveStack) -> int:
     """Process id of the server behind this stack's door."""
-    port = f"--http-port={live.settings.triton_inner_http_port}"
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            words = (folder / "cmdline").read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if port in words:
-            return int(folder.name)
-    return 0
+    return server_of(live.settings)
 
 
 def stub_processes(live: LiveStack) -> dict[str, set[int]]:
@@ -292,5 +285,5 @@ def sabotage(live: LiveStack, made: release.Release, path: str, data: bytes) -> 
 
 
 def rewrite(live: LiveStack, made: release.Release) -> None:
-    live.store.write_json(live.settings.serving_bucket, f"releases/{made.id}/release.json", made.to_json())
+    publish.write_manifest(live.settings, live.store, made)
     shutil.rmtree(live.repository.releases / made.id, ignore_errors=True)
