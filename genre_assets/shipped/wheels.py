@@ -22,7 +22,7 @@ from urllib.request import Request, urlopen
 
 from genre_assets.errors import PermanentFailure, TransientFailure
 
-ATTEMPTS = 4  # each goes on where the one before stopped
+ATTEMPTS = 3  # each goes on where the one before stopped
 PAUSE_SECONDS = 1.0  # before the second, and more before each further one
 ANSWER_SECONDS = 30.0  # without a byte
 PROGRESS_SECONDS = 3.0
