@@ -274,12 +274,17 @@ class Settings(BaseSettings):
         return self.serving_extractors or os.cpu_count() or 1
 
 
+def state_folder() -> Path:
+    """The state folder that the environment names: `GENRE_HOME`, else `.genre` here."""
+    return Path(os.environ.get("GENRE_HOME") or ".genre").absolute()
+
+
 def load_settings(home: Path | None = None, **overrides: object) -> Settings:
     """Read the settings of the stack that lives in `home` (default: `GENRE_HOME`, else `.genre`).
 
     Raises `BadInput` that names every bad variable and what is wrong with it.
     """
-    folder = Path(home or os.environ.get("GENRE_HOME") or ".genre").absolute()
+    folder = Path(home).absolute() if home else state_folder()
     try:
         files = (folder / "stack.env", folder / "story.env")  # the second while the demo's story is told
         return Settings(_env_file=files, **{"home": folder, **overrides})  # type: ignore[call-arg,arg-type]

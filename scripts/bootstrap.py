@@ -5,19 +5,19 @@ or from `.venv`, or is installed there: by pip where there is one, else as the w
 against the hash in uv.lock.
 """
 
-import hashlib
 import os
 import platform
-import re
 import shutil
 import subprocess
 import sys
-import sysconfig
-import urllib.request
-import zipfile
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+from genre_assets.errors import GenreError  # noqa: E402  # nothing is installed yet
+from genre_assets.shipped.wheels import fetch, fitting, locked, unpack  # noqa: E402
+
 VENV = ROOT / ".venv"
 SUPPORTED = ((3, 11), (3, 13))
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome")
@@ -83,29 +83,19 @@ def find_uv(python: str) -> Path:
 
 def locked_version() -> str:
     """The version of uv in uv.lock."""
-    return re.search(r'name = "uv"\nversion = "([^"]+)"', (ROOT / "uv.lock").read_text())[1]  # type: ignore[index]
+    return locked((ROOT / "uv.lock").read_text(), "uv")[0].version
 
 
 def unpack_uv(target: Path) -> None:
     """The uv program out of its locked wheel, for a Python that has no pip."""
-    block = re.search(r'name = "uv"\n.*?(?=\n\[\[package\]\])', (ROOT / "uv.lock").read_text(), re.DOTALL)
-    machine = sysconfig.get_platform().split("-")[-1]
-    libc = "musllinux" if "musl" in (sysconfig.get_config_var("SOABI") or "") else "manylinux"
-    for url, digest in re.findall(r'url = "([^"]+\.whl)", hash = "sha256:([0-9a-f]+)"', block[0] if block else ""):
-        if libc in url and machine in url:
-            with urllib.request.urlopen(url) as answer:
-                wheel = answer.read()
-            if hashlib.sha256(wheel).hexdigest() != digest:
-                sys.exit(f"{url} does not have the hash that uv.lock names: not installed")
-            archive = target.parent / "uv.whl"
-            archive.write_bytes(wheel)
-            with zipfile.ZipFile(archive) as content:
-                name = next(name for name in content.namelist() if name.endswith("/scripts/uv"))
-                target.write_bytes(content.read(name))
-            archive.unlink()
-            target.chmod(0o755)
-            return
-    sys.exit(f"uv has no wheel for {libc} on {machine}: install uv by hand (https://docs.astral.sh/uv/)")
+    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+        try:
+            archive = fetch(fitting(locked((ROOT / "uv.lock").read_text(), "uv")), Path(folder), print)
+        except GenreError as error:
+            sys.exit(str(error))
+        content = Path(folder) / "uv"
+        unpack(archive, content)
+        next(content.glob("*.data/scripts/uv")).replace(target)
 
 
 def install_packages() -> None:

@@ -26,7 +26,7 @@ WORKDIR /opt/genre_assets
 COPY --from=libraries /opt/venv /opt/venv
 COPY --from=build --chown=10001:10001 /opt/kernel /opt/kernel
 COPY --from=build /opt/genre_assets/genre_assets genre_assets
-COPY pyproject.toml README.md LICENSE dagster.yaml workspace.yaml ./
+COPY pyproject.toml hatch_build.py README.md LICENSE dagster.yaml workspace.yaml ./
 COPY triton_models triton_models
 COPY deploy/conda deploy/conda
 RUN --mount=from=uv,source=/uv,target=/usr/local/bin/uv uv pip install -q --no-cache --python /opt/venv --no-deps -e .

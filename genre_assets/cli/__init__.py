@@ -30,7 +30,7 @@ app = typer.Typer(
     help="Audio classification in production: labelled audio in S3 to a Triton ensemble that watches itself.\n\n"
     "A first walk: [bold]genre-assets up[/], [bold]genre-assets ingest my_music/[/] (sub-folders are labels), "
     "[bold]genre-assets run[/], [bold]genre-assets predict song.mp3[/]. "
-    "[bold]make demo[/] does all of it on sample music.",
+    "[bold]genre-assets demo[/] does all of it on sample music.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,

@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genre_assets.errors import PermanentFailure
+from genre_assets.shipped.files import PROJECT_ROOT
 
 PACKAGE = "genre_assets"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = PROJECT_ROOT
 SOURCES = ROOT / "triton_models"
 
 

@@ -19,6 +19,7 @@ from genre_assets.database import Database
 from genre_assets.errors import GenreError, PermanentFailure
 from genre_assets.processes import MARKER, kill, stopped_members, strays, wait_until_gone
 from genre_assets.settings import Settings, load_settings
+from genre_assets.shipped.servers import ensure
 from genre_assets.stack.closed_folder import close_to_others
 from genre_assets.stack.configuration import configure, only_dagster_reads, remembered
 from genre_assets.stack.services import graphql
@@ -78,6 +79,7 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
         running = None
     if not running:
         _remove_leftovers(settings)
+        ensure(settings.home, report)
         for service in services(settings):
             for setting, port in service.ports.items():
                 check_port_free(settings.host, port, setting)

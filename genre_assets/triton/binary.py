@@ -3,7 +3,6 @@
 The wheel's Python is not imported (it wants numpy<2 and takes two seconds); its binaries are Triton 24.10's.
 """
 
-import importlib.util
 import re
 import subprocess
 import sys
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genre_assets.errors import PermanentFailure
+from genre_assets.shipped.servers import find
+from genre_assets.shipped.wheels import TRITON
 from genre_assets.triton.leftovers import shm_prefix
 from genre_assets.triton.protocol import ADMIN_HEADER, DOOR_HEADER
 
@@ -35,15 +36,17 @@ IMAGE = Path("/opt/tritonserver")  # where NVIDIA's image has it
 
 def _in_image() -> bool:
     """Whether the server is NVIDIA's image's own: it comes with its libraries and its backends, and no wheel is there."""
-    return importlib.util.find_spec("pytriton") is None and (IMAGE / "bin" / "tritonserver").exists()
+    return find(TRITON) is None and (IMAGE / "bin" / "tritonserver").exists()
 
 
 def distribution() -> Path:
     """Folder of the server's files in the wheel. Raises `PermanentFailure` if the wheel is absent."""
-    spec = importlib.util.find_spec("pytriton")
-    if spec is None or not spec.submodule_search_locations:
-        raise PermanentFailure("the Triton server is missing: run `make setup` (it installs nvidia-pytriton)")
-    return Path(spec.submodule_search_locations[0]) / "tritonserver"
+    found = find(TRITON)
+    if found is None:
+        raise PermanentFailure(
+            "the Triton server is missing: `genre-assets up` fetches it (in a checkout: `make setup`)"
+        )
+    return found / "tritonserver"
 
 
 def stub(minor: str) -> Path:

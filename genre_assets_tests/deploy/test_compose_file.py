@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from genre_assets.settings import Settings
+from genre_assets.shipped.files import PROJECT_ROOT
 from genre_assets.stack.containers import contained, secrets_file
-from genre_assets.stack.supervision.service import PROJECT_ROOT
 from genre_assets.triton import binary
 
 COMPOSE = yaml.safe_load(secrets_file.COMPOSE.read_text())

@@ -9,9 +9,10 @@ from typing import Any
 from genre_assets import keys
 from genre_assets.errors import PermanentFailure
 from genre_assets.packaging.environment import debian_python, interpreter
+from genre_assets.shipped.files import data_file
 
 RECIPE = 2  # raise it when the way of building changes what is built
-DEFINITION = Path(__file__).resolve().parents[3] / "deploy" / "conda"
+DEFINITION = data_file("deploy/conda")
 READY = "genre-environment.json"  # written last: an environment without it is unfinished
 
 

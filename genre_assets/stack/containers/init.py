@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.stack.supervision.service import PROJECT_ROOT
+from genre_assets.shipped.files import data_file
 from genre_assets.store import ObjectStore, s3_client
 
 if TYPE_CHECKING:
@@ -151,7 +151,7 @@ def _upgrade_dagster(settings: Settings) -> None:
     """Make Dagster's tables, or bring those of an earlier version up."""
     folder = settings.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "dagster.yaml").write_bytes((PROJECT_ROOT / "dagster.yaml").read_bytes())
+    (folder / "dagster.yaml").write_bytes(data_file("dagster.yaml").read_bytes())
     url = settings.dagster_database_url.get_secret_value()
     _run("dagster", "instance", "migrate", DAGSTER_HOME=str(folder), GENRE_DAGSTER_DATABASE_URL=url)
 

