@@ -16,6 +16,7 @@ from genre_assets import labels
 from genre_assets.audio.extract import feature_set_named
 from genre_assets.audio.recordings.fingerprint import recording_id
 from genre_assets.audio.tables import features, inventory, listing
+from genre_assets.audio.tables.rows import Rows
 from genre_assets.genres import GENRES
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -72,8 +73,10 @@ def _write_features(
 ) -> None:
     columns = feature_set_named(settings.feature_set).columns
     known = {
-        fingerprint: features.Rows(((0, 0.0, SEGMENT_S),), random.random((1, len(columns)), dtype=np.float32))
+        fingerprint: Rows(((0, 0.0, SEGMENT_S),), random.random((1, len(columns)), dtype=np.float32))
         for fingerprint in files["fingerprint"]
     }
     made = features.compose(files, genre, feature_set_named(settings.feature_set), known)
-    features.write(store, settings, features.manifest_for(settings, genre, files, made, {}, {}), made)
+    content = inventory.usable_digest(inventory.usable(files))
+    manifest = features.manifest_for(settings, genre, files, made, {}, {}, content)
+    features.write(store, settings, manifest, made)

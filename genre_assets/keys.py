@@ -7,10 +7,11 @@ splits.csv                               which files train and which are held ou
 labels.yaml                              the label set, once it is kept
 labels/<time>-<hash>.csv                 labels of served items, given by people
 clients     raw/<day>/<content hash>.<ending>            audio of clients, as it was sent
-features    inventory/genre=<g>/{part.parquet, manifest.json}
+features    inventory/genre=<g>/{part.parquet, manifest.json}       of a large label: part-<prefix of the content hash>-<digest>.parquet
 quarantine/genre=<g>/part.parquet
-features/<set>/genre=<g>/{part.parquet, manifest.json}
+features/<set>/genre=<g>/{part.parquet, manifest.json}       or parts, likewise
 checkpoints/<name>.parquet               rows of a run that was interrupted
+checkpoints/features-<set>/genre=<g>/<hash>.parquet   feature rows that are in no table yet
 ready/{current.json, <set>/<split>.parquet}      feature tables that stand in for audio
 training_set/{part.parquet, manifest.json}
 serving     environments/<lock hash>.{tar.gz, json, signature.json}
@@ -42,6 +43,7 @@ COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
 CLIENTS_AUDIO = "raw/"  # in the clients' bucket
 _CAPTURED = re.compile(r"raw/(\d{4}-\d\d-\d\d)/([0-9a-f]{64})\.[a-z0-9]+")
 CLIENTS = "clients"
+_PART = re.compile(r"part-[0-9a-f]{1,2}-[0-9a-f]{16}\.parquet$")
 _GENRE = re.compile(r"/genre=([^/]+)/")
 _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 
@@ -49,6 +51,12 @@ _REFERENCE = re.compile(r"reference/version=(\d+)/part\.parquet")
 def is_audio(key: str) -> bool:
     """Whether an object of the raw bucket is somebody's file, not the platform's own."""
     return not key.startswith((GROUPS, SPLITS, LABEL_SET, LABEL_FILES))
+
+
+def label_of(key: str) -> str:
+    """The label in whose folder an object of the raw bucket lies; "" for one at the bucket's root."""
+    folder, separator, _ = key.partition("/")
+    return folder if separator else ""
 
 
 def label_file(at: datetime, content: bytes) -> str:
@@ -93,6 +101,21 @@ def inventory_manifest(genre: str) -> str:
     return f"inventory/genre={genre}/manifest.json"
 
 
+def parts(table: str) -> str:
+    """Prefix of a table's objects: the one of all its rows, and its parts."""
+    return table.removesuffix(".parquet")
+
+
+def part(table: str, prefix: str, digest: str) -> str:
+    """The rows of a table whose content hashes begin with `prefix`; `digest` is of these rows."""
+    return f"{parts(table)}-{prefix}-{digest}.parquet"
+
+
+def table_of(key: str) -> str:
+    """The table that an object is all of, or a part of; the key itself if it is none of those."""
+    return _PART.sub("part.parquet", key)
+
+
 def quarantine(genre: str) -> str:
     """The unusable files of a genre; `unknown` is for files in no genre's folder."""
     return f"quarantine/genre={genre}/part.parquet"
@@ -127,6 +150,16 @@ def ready_table(feature_set: str, split: str) -> str:
 def checkpoint(name: str) -> str:
     """Rows of one kind of work that was interrupted."""
     return f"checkpoints/{name}.parquet"
+
+
+def kept_rows(feature_set: str, genre: str, content: str) -> str:
+    """Feature rows of a genre that are in no table yet; `content` is a digest of what they are of."""
+    return f"{all_kept_rows(feature_set)}genre={genre}/{content}.parquet"
+
+
+def all_kept_rows(feature_set: str) -> str:
+    """Prefix of all such rows of a feature set."""
+    return f"checkpoints/features-{feature_set}/"
 
 
 def environment(lock_hash: str) -> str:

@@ -17,6 +17,7 @@ _watcher: "Callable[[Step], None] | None" = None
 class Step(StrEnum):
     """What has just been done, as `action: step`, in the order in which it is done."""
 
+    FEATURES_ROWS = "features: rows that are computed and in no table yet are kept"
     FEATURES_CHECKPOINT = "features: work that is done is kept"
     FEATURES_INDEX = "features: the index of recordings follows the files"
     FEATURES_QUARANTINE = "features: the quarantine of a genre is written"
@@ -25,6 +26,8 @@ class Step(StrEnum):
     FEATURES_SETTLED = "features: the index knows that the verdicts are written"
     FEATURES_TABLE = "features: the table of a genre is written"
     FEATURES_MANIFEST = "features: its manifest is written"
+    FEATURES_SWEPT = "features: objects of a table that it has no more are removed"
+    FEATURES_FORGET = "features: rows that were kept until the tables had them are removed"
     REGISTER_UPLOAD = "register: the model is uploaded and there is a name to register it under"
     REGISTER_VERSION = "register: the version is made"
     REGISTER_RECORD = "register: the move of an alias is recorded, not committed"

@@ -114,6 +114,7 @@ def raw_audio(
     return dg.MaterializeResult(
         metadata={
             "inspected": done.inspected,
+            "features computed in the same pass": done.extracted,
             "unchanged": done.unchanged,
             "files per second": round(done.inspected / done.seconds, 1) if done.inspected else 0.0,
             "files in no genre's folder": done.unknown,
@@ -159,8 +160,9 @@ def features(
         metadata={
             "feature set": f"{settings.feature_set}, version {FEATURE_SETS[settings.feature_set].version}",
             "extracted": done.extracted,
+            "of these, computed before": f"{done.before}, by raw_audio or an interrupted run",
             "reused": done.reused,
-            "files per second": round(done.rate, 1),
+            "files per second, computed here": round(done.rate, 1),
             "slowest files": dg.MetadataValue.md(reports.table_of_times(done.slowest)),
             "left out": dg.MetadataValue.md(reports.table_of_failures(done.failed)),
             "segments by genre": dg.MetadataValue.md(reports.plot_of_segments(done.tables)),

@@ -27,6 +27,8 @@ from genre_assets.errors import BadInput
 if TYPE_CHECKING:
     from genre_assets.settings import Settings
 
+Segments = tuple[tuple[int, float, float], ...]
+
 
 @dataclass(frozen=True)
 class FeatureSet:
@@ -130,7 +132,7 @@ class Item:
     """
 
     features: Floats  # [segments, columns]
-    segments: tuple[tuple[int, float, float], ...]  # index, start and length in seconds of each row
+    segments: Segments  # index, start and length in seconds of each row
     fingerprint: str
     duration_s: float
     sample_rate: int
@@ -227,6 +229,18 @@ def decode_limited(source: bytes | Path, limits: Limits) -> decoding.Clip:
     )
 
 
+def extract_clip(clip: decoding.Clip, *, feature_set: str, limits: Limits) -> tuple[Segments, Floats]:
+    """Index, start and length in seconds of each segment of a decoded clip, and its feature row [segments, columns].
+
+    Raises `AudioError` as `extract` does.
+    """
+    parts = segments.cut(
+        clip.samples, clip.sample_rate, segment_seconds=limits.segment_seconds, max_seconds=limits.max_seconds
+    )
+    rows = [extract(part.samples, clip.sample_rate, feature_set=feature_set) for part in parts]
+    return tuple((part.index, part.start_s, part.seconds) for part in parts), np.stack(rows)
+
+
 def extract_item(source: bytes | Path, *, feature_set: str = "default", limits: Limits | None = None) -> Item:
     """Decode a file and extract a row of features for each segment.
 
@@ -255,13 +269,10 @@ def extract_item(source: bytes | Path, *, feature_set: str = "default", limits: 
     started = time.perf_counter()
     clip = decode_limited(source, limits)
     decoded = time.perf_counter()
-    parts = segments.cut(
-        clip.samples, clip.sample_rate, segment_seconds=limits.segment_seconds, max_seconds=limits.max_seconds
-    )
-    rows = [extract(part.samples, clip.sample_rate, feature_set=feature_set) for part in parts]
+    places, rows = extract_clip(clip, feature_set=feature_set, limits=limits)
     return Item(
-        features=np.stack(rows),
-        segments=tuple((part.index, part.start_s, part.seconds) for part in parts),
+        features=rows,
+        segments=places,
         fingerprint=fingerprint_of(source),
         duration_s=clip.duration_s,
         sample_rate=clip.sample_rate,

@@ -27,7 +27,7 @@ def of_inventory(table: "pd.DataFrame", settings: Settings, genre: str) -> Facts
         "usable": len(usable),
         "in quarantine": len(table) - len(usable),
         "hours": round(float(usable["duration_s"].sum()) / 3600, 3),
-        "inventory": f"s3://{settings.features_bucket}/{keys.inventory(genre)}",
+        "inventory": f"s3://{settings.features_bucket}/{keys.parts(keys.inventory(genre))}*.parquet",
         "quarantine": f"s3://{settings.features_bucket}/{keys.quarantine(genre)}",
     }
 
@@ -38,7 +38,7 @@ def of_features(table: "pd.DataFrame", settings: Settings, genre: str) -> Facts:
         "dagster/row_count": len(table),
         "recordings": int(table["recording"].nunique()),
         "hours": round(float(table["seconds"].sum()) / 3600, 3),
-        "table": f"s3://{settings.features_bucket}/{keys.features(settings.feature_set, genre)}",
+        "table": f"s3://{settings.features_bucket}/{keys.parts(keys.features(settings.feature_set, genre))}*.parquet",
     }
 
 

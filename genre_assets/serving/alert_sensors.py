@@ -84,7 +84,7 @@ def alert_on_platform(
     moves = [m for m in reversed(audit.history(database, subject="route")) if m.id > last]
     sources.tell_moves(moves, alerts, url)
     looks = cursor.get("not_ready", 0)
-    counts = {name: cursor.get(name, 0) for name in ("dropped", "set_aside", "unsealed")}
+    counts = {name: cursor.get(name, 0) for name in sources.COUNTERS}
     if route_state.standing(database).serving is not None:
         looks = sources.tell_triton(triton.ready(), looks, alerts, url)
         gauges = log_gauges.read(settings.triton_metrics)

@@ -150,15 +150,21 @@ def test_an_interrupted_run_keeps_what_it_had_done(
 ) -> None:
     for seed in range(3):
         put(store, settings, f"rock/{seed}.wav", sound_file(music(3, seed=seed)))
-    inventory.update(store, settings, ["rock"])
     with monkeypatch.context() as patch:
         patch.setattr(pool.Progress, "advance", interrupt_at(2))
         with pytest.raises(KeyboardInterrupt):
-            refresh(store, settings, ["rock"])
-    done = refresh(store, settings, ["rock"])
-    assert (done.extracted, done.reused) == (2, 1)
-    assert done.tables["rock"]["key"].tolist() == ["rock/0.wav", "rock/1.wav", "rock/2.wav"]
-    assert not store.exists(settings.features_bucket, "checkpoints/features-gtzan37.parquet")
+            inventory.update(store, settings, ["rock"])
+    again = inventory.update(store, settings, ["rock"])
+    assert (again.inspected, again.extracted) == (2, 2)
+    longer = settings.model_copy(update={"segment_seconds": 2.0})
+    with monkeypatch.context() as patch:
+        patch.setattr(pool.Progress, "advance", interrupt_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            refresh(store, longer, ["rock"])
+    done = refresh(store, longer, ["rock"])
+    assert (done.extracted, done.before, done.reused) == (3, 1, 0)
+    assert sorted(set(done.tables["rock"]["key"])) == ["rock/0.wav", "rock/1.wav", "rock/2.wav"]
+    assert list(store.list(settings.features_bucket, "checkpoints/")) == []
 
 
 def interrupt_at(count: int) -> Callable[[pool.Progress], None]:

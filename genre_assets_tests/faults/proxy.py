@@ -6,9 +6,11 @@
             ...
 
 What it does applies at once, to new connections and to those that are open. It counts the connections that it saw
-while misbehaving (`met`), so that a test can tell that its fault was met at all.
+while misbehaving (`met`), so that a test can tell that its fault was met at all, and keeps what was asked for
+(`requests`), so that a test can tell how often.
 """
 
+import re
 import selectors
 import socket
 import struct
@@ -27,6 +29,7 @@ UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/xml\r\nConnection: close\r\n"
     b"Content-Length: %d\r\n\r\n%b" % (len(_SORRY), _SORRY)
 )
+_ASKED = re.compile(rb"(GET|HEAD|PUT|POST|DELETE) (\S+) HTTP/1\.1\r\n")
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER: close by RST
 
 
@@ -58,6 +61,7 @@ class FaultProxy:
         self.target = target
         self.behaviour = PASS
         self.met = 0  # connections, new or open, that met a behaviour other than "pass"
+        self.requests: list[tuple[str, str]] = []  # of HTTP, in plain text: method and target
         self._listener: socket.socket | None = None
         self._listener = self._listen(0)
         self.port: int = self._listener.getsockname()[1]
@@ -185,6 +189,9 @@ class FaultProxy:
         now: Behaviour,
     ) -> bool:
         """Send one chunk on; False ends the connection."""
+        asked = _ASKED.match(data) if source is client else None
+        if asked:
+            self.requests.append((asked[1].decode(), asked[2].decode()))
         if now.kind == "unavailable" and source is client:
             client.sendall(UNAVAILABLE)
             client.shutdown(socket.SHUT_WR)

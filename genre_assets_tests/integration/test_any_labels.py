@@ -54,8 +54,8 @@ def sirens(random: np.random.Generator) -> Floats:
 SOUNDS = {"tones": tones, "bursts": bursts, "clicks": clicks}
 
 
-def write(folder: Path, label: str, sound: object, seed: int) -> Path:
-    for number in range(CLIPS):
+def write(folder: Path, label: str, sound: object, seed: int, clips: int = CLIPS) -> Path:
+    for number in range(clips):
         file = folder / label / f"{number:02d}.wav"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(sound_file(sound(np.random.default_rng((seed, number)))))  # type: ignore[operator]

@@ -21,12 +21,30 @@ if TYPE_CHECKING:
 SAVE_SECONDS = 60.0
 
 
+@contextmanager
+def saving(save: Callable[[], None]) -> Iterator[Callable[[], None]]:
+    """Save when the block ends by any exception; it is given a function that saves if that is `SAVE_SECONDS` ago."""
+    saved = time.monotonic()
+
+    def save_if_due() -> None:
+        nonlocal saved
+        if time.monotonic() - saved >= SAVE_SECONDS:
+            save()
+            saved = time.monotonic()
+
+    try:
+        yield save_if_due
+    except BaseException:
+        with suppress(GenreError):  # the object store may be what failed
+            save()
+        raise
+
+
 class Checkpoint:
-    """Rows of one kind (`name`), saved at most every `SAVE_SECONDS`."""
+    """Rows of one kind (`name`)."""
 
     def __init__(self, store: ObjectStore, settings: Settings, name: str) -> None:
         self.store, self.bucket, self.key = store, settings.features_bucket, keys.checkpoint(name)
-        self.saved = time.monotonic()
         self.written = False
 
     def rows(self) -> list[dict[str, Any]]:
@@ -38,27 +56,12 @@ class Checkpoint:
         self.written = True
         return records(frame)
 
-    @contextmanager
-    def kept(self, rows: Callable[[], Iterable[dict[str, Any]]]) -> Iterator[Callable[[], None]]:
-        """Save `rows()` when the block ends by any exception; it is given a function that saves when it is time to."""
-
-        def save_if_due() -> None:
-            if time.monotonic() - self.saved >= SAVE_SECONDS:
-                self.save(rows())
-
-        try:
-            yield save_if_due
-        except BaseException:
-            with suppress(GenreError):  # the object store may be what failed
-                self.save(rows())
-            raise
-
     def save(self, rows: Iterable[dict[str, Any]]) -> None:
         """Replace what is kept."""
         import pandas as pd
 
         self.store.write_parquet(self.bucket, self.key, pd.DataFrame(list(rows)))
-        self.saved, self.written = time.monotonic(), True
+        self.written = True
         reached(Step.FEATURES_CHECKPOINT)
 
     def remove(self) -> None:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genre_assets import keys
-from genre_assets.audio.dsp.filters import Floats
 from genre_assets.audio.extract import FeatureSet, feature_set_named
-from genre_assets.audio.tables import inventory
+from genre_assets.audio.tables import parts
+from genre_assets.audio.tables.rows import Rows
 from genre_assets.errors import DamagedObject
 from genre_assets.settings import Settings
 from genre_assets.steps import Step, reached
@@ -22,6 +22,8 @@ from genre_assets.store import ObjectStore
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from genre_assets.audio.dsp.filters import Floats
 
 IDENTITY: dict[str, str] = {
     "key": "str",
@@ -32,14 +34,6 @@ IDENTITY: dict[str, str] = {
     "start_s": "float32",
     "seconds": "float32",
 }
-
-
-@dataclass(frozen=True)
-class Rows:
-    """The rows of one file: segments as (index, start, seconds), and a feature row for each."""
-
-    segments: tuple[tuple[int, float, float], ...]
-    features: Floats
 
 
 @dataclass(frozen=True)
@@ -56,11 +50,20 @@ class Manifest:
     content: str  # digest of the files that it was made from; "" if some of them were gone or overwritten meanwhile
     left_out: dict[str, str]  # fingerprint of files that gave no features -> why
     gone: dict[str, str] = field(default_factory=dict)  # key -> what happened to the file since it was inventoried
+    parts: dict[str, str] = field(default_factory=dict)  # of a large table, as `parts.of` names them
 
 
 def read(store: ObjectStore, settings: Settings, genre: str) -> "pd.DataFrame":
     """The stored features of a genre. Raises `FileNotFoundError` if there are none yet."""
-    return store.read_parquet(settings.features_bucket, keys.features(settings.feature_set, genre))
+    key = keys.features(settings.feature_set, genre)
+
+    def named() -> parts.Parts:
+        manifest = read_manifest(store, settings, genre)
+        return manifest.parts if manifest is not None else {}
+
+    return parts.as_named(
+        named, lambda these: parts.read(store, settings.features_bucket, key, these, ["key", "segment"])
+    )
 
 
 def read_manifest(store: ObjectStore, settings: Settings, genre: str) -> Manifest | None:
@@ -98,6 +101,11 @@ def cut(settings: Settings) -> str:
     return f"{settings.max_seconds:g} s from the {settings.offset}, by {settings.segment_seconds:g} s"
 
 
+def method(settings: Settings) -> str:
+    """How rows are made under these settings, in words that change when the rows do."""
+    return f"{settings.feature_set} {feature_set_named(settings.feature_set).version}, {cut(settings)}"
+
+
 def manifest_for(
     settings: Settings,
     genre: str,
@@ -105,8 +113,9 @@ def manifest_for(
     table: "pd.DataFrame",
     left_out: dict[str, str],
     gone: dict[str, str],
+    content: str,
 ) -> Manifest:
-    """The manifest of `table`, made from the usable `files` of a genre."""
+    """The manifest of `table`, made from the usable `files` of a genre, whose digest is `content`."""
     features = feature_set_named(settings.feature_set)
     mine = {fingerprint: left_out[fingerprint] for fingerprint in files["fingerprint"] if fingerprint in left_out}
     complete = set(files["fingerprint"]) == set(table["fingerprint"]) | set(mine)
@@ -118,9 +127,10 @@ def manifest_for(
         genre=genre,
         files=len(files),
         rows=len(table),
-        content=inventory.usable_digest(files) if complete else "",
+        content=content if complete else "",
         left_out=mine,
         gone={key: gone[key] for key in files["key"] if key in gone},
+        parts=parts.of(table, len(files), ("key", "fingerprint", "recording", "segment"), method(settings)),
     )
 
 
@@ -170,9 +180,16 @@ def compose(files: "pd.DataFrame", genre: str, features: FeatureSet, known: dict
 
 def write(store: ObjectStore, settings: Settings, manifest: Manifest, table: "pd.DataFrame") -> None:
     """Write a genre's table; the manifest last, so that it never claims what is not there."""
-    store.write_parquet(settings.features_bucket, keys.features(manifest.feature_set, manifest.genre), table)
+    key = keys.features(manifest.feature_set, manifest.genre)
+    parts.write(store, settings.features_bucket, key, table, manifest.parts)
     reached(Step.FEATURES_TABLE)
     store.write_json(
         settings.features_bucket, keys.features_manifest(manifest.feature_set, manifest.genre), asdict(manifest)
     )
     reached(Step.FEATURES_MANIFEST)
+
+
+def sweep(store: ObjectStore, settings: Settings, manifest: Manifest) -> None:
+    """Remove what a genre's table had before this manifest was written, also if the run that wrote it was killed then."""
+    key = keys.features(manifest.feature_set, manifest.genre)
+    parts.sweep(store, settings.features_bucket, key, manifest.parts)

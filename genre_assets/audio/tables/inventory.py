@@ -7,7 +7,7 @@ of another; that genre's table is then written again as well, so that every stor
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +15,10 @@ from genre_assets import keys, labels
 from genre_assets.audio.decoding.reasons import OK, Reason
 from genre_assets.audio.extract import Limits
 from genre_assets.audio.recordings.index import RecordingIndex
-from genre_assets.audio.tables import listing, settlement
+from genre_assets.audio.tables import features, listing, one_pass, parts, settlement
 from genre_assets.audio.tables.checkpoint import Checkpoint, records
-from genre_assets.audio.tables.fetch import fetched
-from genre_assets.audio.tables.inspect_file import Inspection, inspect, refused, rules
+from genre_assets.audio.tables.inspect_file import Inspection, refused, rules
+from genre_assets.audio.tables.rows import KeptRows
 from genre_assets.audio.workers.pool import Lost, MapTasks, Progress, map_files
 from genre_assets.errors import DamagedObject
 from genre_assets.settings import Settings
@@ -48,6 +48,9 @@ COLUMNS: dict[str, str] = {
 }
 
 
+LISTED = ("key", "etag", "size", "last_modified", "rules")
+
+
 def table(rows: Iterable[dict[str, object]]) -> "pd.DataFrame":
     """Rows as a table with the inventory's columns and types, however few they are."""
     import pandas as pd
@@ -57,9 +60,16 @@ def table(rows: Iterable[dict[str, object]]) -> "pd.DataFrame":
 
 def read(store: ObjectStore, settings: Settings, genre: str, *, quarantine: bool = False) -> "pd.DataFrame":
     """The stored inventory of a genre (or its quarantine); an empty table if there is none yet."""
-    key = keys.quarantine(genre) if quarantine else keys.inventory(genre)
+    bucket, key = settings.features_bucket, keys.inventory(genre)
+
+    def named() -> parts.Parts:
+        claim = read_claim(store, settings, genre)
+        return claim.parts if claim is not None else {}
+
     try:
-        return store.read_parquet(settings.features_bucket, key)
+        if quarantine:
+            return store.read_parquet(bucket, keys.quarantine(genre))
+        return parts.as_named(named, lambda these: parts.read(store, bucket, key, these, ["key"]))
     except FileNotFoundError:
         return table([])
 
@@ -90,6 +100,7 @@ class Claim:
     files: int
     usable: str  # digest of the usable files: what the features must be made from
     verdicts: str  # digest of all verdicts
+    parts: dict[str, str] = field(default_factory=dict)  # of a large inventory, as `parts.of` names them
 
 
 @dataclass
@@ -99,6 +110,7 @@ class Update:
     tables: "dict[str, pd.DataFrame]"  # of the genres asked for
     written: frozenset[str]  # genres whose table is another than before, among them some that nobody asked for
     inspected: int = 0
+    extracted: int = 0  # of those inspected: whose features were computed in the same pass
     unchanged: int = 0
     unknown: int = 0
     seconds: float = 0.0
@@ -124,17 +136,16 @@ def update(
     found = listing.of_genres(store, settings.raw_bucket, label_set.names, genres)
     stored = cache(partial(read, store, settings))
     checkpoint = Checkpoint(store, settings, "inventory")
-    known = _known(settings, [*checkpoint.rows(), *(row for genre in genres for row in records(stored(genre)))])
+    interrupted = checkpoint.rows()
+    known = _known(settings, [*interrupted, *(row for genre in genres for row in records(stored(genre)))])
     new = [item for genre in genres for item in found[genre] if _identity(item) not in known]
     progress = Progress("raw_audio", len(new), say)
-    inspected: dict[_Identity, dict[str, Any]] = {}
-    with checkpoint.kept(inspected.values) as save_if_due:
-        for item, inspection in map_tasks(partial(_inspect_object, settings), new, settings=settings):
-            progress.advance()
-            if inspection is not None:
-                inspected[_identity(item)] = _row(item, inspection, rules_of(settings))
-            save_if_due()
-    known |= inspected
+    looked = one_pass.look_at(
+        settings, new, _held(store, settings, genres, stored) if new else (),
+        KeptRows(store, settings, features.method(settings)),
+        lambda done: checkpoint.save([*interrupted, *_rows(settings, done)]), progress, map_tasks,
+    )  # fmt: skip
+    known |= {(row["key"], row["etag"], row["size"]): row for row in _rows(settings, looked)}
     fresh = {genre: table(_present(found[genre], known)) for genre in genres}
     claims = {genre: read_claim(store, settings, genre) for genre in label_set.names}
     if index is None:
@@ -144,11 +155,14 @@ def update(
         settled = settlement.by_index(index, fresh, stored, names)
     tables = {genre: frame.astype(COLUMNS) for genre, frame in settled.tables.items()}
     also = [g for g in tables if g not in fresh and _is_other(settings, tables[g], stored(g), claims[g])]
-    written = [g for g in fresh if claims[g] != claim_on(settings, tables[g])] + also
+    lost = [g for g in fresh if len(stored(g)) != len(tables[g])]  # or changed, which the claims show too
+    written = [g for g in fresh if g in lost or claims[g] != claim_on(settings, tables[g])] + also
     for genre in written:
-        write(store, settings, genre, tables[genre])
+        claims[genre] = write(store, settings, genre, tables[genre])
+    for genre in {*fresh, *written}:  # those as well whose writer was killed before it did
+        claim = claims[genre]
+        parts.sweep(store, settings.features_bucket, keys.inventory(genre), claim.parts if claim else {})
     if index is not None and settled.due is not None:
-        claims |= {genre: claim_on(settings, tables[genre]) for genre in written}
         named = {genre: settlement.name_of(claims[genre]) for genre in {*fresh, *settled.behind, *written}}
         index.settled(settled.due, named)
         reached(Step.FEATURES_SETTLED)
@@ -159,19 +173,22 @@ def update(
         frozenset(written),
         inspected=len(new),
         unchanged=sum(len(found[genre]) for genre in genres) - len(new),
+        extracted=looked.extracted,
         unknown=len(found[labels.UNKNOWN]),
         seconds=progress.seconds,
     )
 
 
-def write(store: ObjectStore, settings: Settings, genre: str, frame: "pd.DataFrame") -> None:
+def write(store: ObjectStore, settings: Settings, genre: str, frame: "pd.DataFrame") -> Claim:
     """Write the inventory of a genre: its quarantine first, so that a bad file is never in neither; its claim last."""
     store.write_parquet(settings.features_bucket, keys.quarantine(genre), frame[frame["verdict"] != OK])
     reached(Step.FEATURES_QUARANTINE)
-    store.write_parquet(settings.features_bucket, keys.inventory(genre), frame)
+    claim, key = claim_on(settings, frame), keys.inventory(genre)
+    parts.write(store, settings.features_bucket, key, frame, claim.parts)
     reached(Step.FEATURES_INVENTORY)
-    _write_claim(store, settings, genre, frame)
+    _write_claim(store, settings, genre, claim)
     reached(Step.FEATURES_CLAIM)
+    return claim
 
 
 def usable(frame: "pd.DataFrame") -> "pd.DataFrame":
@@ -208,6 +225,7 @@ def claim_on(settings: Settings, frame: "pd.DataFrame") -> Claim:
         files=len(frame),
         usable=usable_digest(usable(frame)),
         verdicts=hashlib.sha256(verdicts.encode()).hexdigest()[:16],
+        parts=parts.of(frame, len(frame), (*LISTED, "fingerprint", *settlement.FACTS), rules_of(settings)),
     )
 
 
@@ -215,8 +233,8 @@ def _verdicts(frame: "pd.DataFrame") -> Iterable[tuple[str, str, str]]:
     return zip(frame["key"], frame["verdict"], frame["detail"], strict=True)
 
 
-def _write_claim(store: ObjectStore, settings: Settings, genre: str, frame: "pd.DataFrame") -> None:
-    store.write_json(settings.features_bucket, keys.inventory_manifest(genre), asdict(claim_on(settings, frame)))
+def _write_claim(store: ObjectStore, settings: Settings, genre: str, claim: Claim) -> None:
+    store.write_json(settings.features_bucket, keys.inventory_manifest(genre), asdict(claim))
 
 
 def _identity(item: ObjectInfo) -> _Identity:
@@ -230,6 +248,24 @@ def _known(settings: Settings, rows: Iterable[dict[str, Any]]) -> dict[_Identity
 
 def _present(items: Iterable[ObjectInfo], known: dict[_Identity, dict[str, Any]]) -> list[dict[str, Any]]:
     return [known[_identity(item)] for item in items if _identity(item) in known]
+
+
+def _held(
+    store: ObjectStore, settings: Settings, genres: Sequence[str], stored: "Callable[[str], pd.DataFrame]"
+) -> set[one_pass.Content]:
+    """The contents whose features are in the tables of these genres, or of labels that are gone, as they would be made now."""
+    gone = set(features.stored_genres(store, settings)) - set(labels.names(store, settings))
+    held: set[one_pass.Content] = set()
+    for genre in {*genres, *gone}:
+        manifest = features.read_manifest(store, settings, genre)
+        if manifest is not None and features.same_method(settings, manifest):
+            files = usable(stored(genre))
+            held |= set(zip(files["etag"], files["size"].tolist(), strict=True))
+    return held
+
+
+def _rows(settings: Settings, looked: one_pass.Pass) -> list[dict[str, Any]]:
+    return [_row(item, inspection, rules_of(settings)) for item, inspection in looked.rows]
 
 
 def _row(item: ObjectInfo, inspection: Inspection | Lost, by_rules: str) -> dict[str, Any]:
@@ -249,20 +285,9 @@ def _is_other(settings: Settings, frame: "pd.DataFrame", stored: "pd.DataFrame",
     return claim is not None and (claim.usable, claim.verdicts) != (made.usable, made.verdicts)
 
 
-def _inspect_object(settings: Settings, store: ObjectStore, item: ObjectInfo) -> Inspection | None:
-    """Read an object and inspect it; None if it was deleted meanwhile. Runs in a worker process."""
-    if item.size > settings.max_file_mb * 1e6:
-        return refused(Reason.TOO_LARGE, f"{item.size / 1e6:.1f} MB, the limit is {settings.max_file_mb:g} MB")
-    try:
-        with fetched(store, settings, item.key, item.size) as source:
-            return inspect(source, Limits.from_settings(settings))
-    except FileNotFoundError:
-        return None
-
-
 def _write_unknown(store: ObjectStore, settings: Settings, genres: Sequence[str], items: Sequence[ObjectInfo]) -> None:
     said = f"its folder is no label's ({', '.join(genres) or 'there is none'}); genre-assets labels add makes it one"
     refusal = refused(Reason.UNKNOWN_GENRE, said)
     frame = table(_row(item, refusal, rules_of(settings)) for item in items)
     store.write_parquet(settings.features_bucket, keys.quarantine(labels.UNKNOWN), frame)
-    _write_claim(store, settings, labels.UNKNOWN, frame)
+    _write_claim(store, settings, labels.UNKNOWN, replace(claim_on(settings, frame), parts={}))

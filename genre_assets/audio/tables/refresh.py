@@ -3,17 +3,17 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from genre_assets import labels
 from genre_assets.audio.decoding.reasons import AudioError
 from genre_assets.audio.extract import Limits, extract_item, feature_set_named
 from genre_assets.audio.recordings.index import RecordingIndex
 from genre_assets.audio.tables import features, inventory
-from genre_assets.audio.tables.checkpoint import Checkpoint
-from genre_assets.audio.tables.features import Rows
+from genre_assets.audio.tables.checkpoint import saving
 from genre_assets.audio.tables.fetch import fetched
-from genre_assets.audio.workers.pool import MapTasks, Progress, map_files
+from genre_assets.audio.tables.rows import KeptRows, Made, NoFeatures, Rows
+from genre_assets.audio.workers.pool import Lost, MapTasks, Progress, map_files
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -28,13 +28,6 @@ class Wanted:
     fingerprint: str
     key: str
     size: int
-
-
-@dataclass(frozen=True)
-class NoFeatures:
-    """A file that decodes, but gives no features."""
-
-    why: str
 
 
 @dataclass
@@ -53,8 +46,9 @@ class Refreshed:
 
     tables: "dict[str, pd.DataFrame]"  # of the genres asked for, and of others that were due
     written: frozenset[str]  # genres whose table is another than before
-    extracted: int
-    reused: int
+    extracted: int  # files whose features are new here
+    before: int  # of those: computed when `raw_audio` read the file, or by a run that was interrupted
+    reused: int  # files whose features were in the tables
     failed: dict[str, str]  # fingerprint or key -> why it has no features
     rate: float  # files a second
     slowest: tuple[tuple[str, float], ...]  # key, seconds
@@ -82,31 +76,41 @@ def refresh(
     made = manifests | {genre: features.read_manifest(store, settings, genre) for genre in gone}
     usable = {genre for genre, manifest in made.items() if manifest and features.same_method(settings, manifest)}
     left_out = {name: why for genre in usable for name, why in made[genre].left_out.items()}  # type: ignore[union-attr]
-    checkpoint = Checkpoint(store, settings, f"features-{settings.feature_set}")
-    known = _known(store, settings, usable & set(due)) | _from_checkpoint(settings, checkpoint)
+    kept = KeptRows(store, settings, features.method(settings))
+    known, lost = _known(store, settings, usable & set(due))
+    new = {made.fingerprint: made for made in kept.read() if made.fingerprint not in known}
+    known |= {name: made.outcome for name, made in new.items() if isinstance(made.outcome, Rows)}
+    left_out |= {name: made.outcome.why for name, made in new.items() if isinstance(made.outcome, NoFeatures)}
     wanted = _wanted(files.values(), {*known, *left_out})
     if wanted:  # a file may have come from another genre, or from one that has another name now
         held = index.holders([task.fingerprint for task in wanted]) if index else set(known_genres)
-        known |= _known(store, settings, usable & (held | set(gone)) - set(due))
+        known |= _known(store, settings, usable & (held | set(gone)) - set(due))[0]
         wanted = _wanted(files.values(), {*known, *left_out})
     progress = Progress("features", len(wanted), say)
-    computed = compute(settings, wanted, progress, checkpoint, map_tasks)
+    computed = compute(settings, wanted, progress, kept, map_tasks)
     known |= computed.rows
     left_out |= computed.left_out
     tables, written = {}, set()
     for genre in due:
         tables[genre] = features.compose(files[genre], genre, feature_set_named(settings.feature_set), known)
-        manifest = features.manifest_for(settings, genre, files[genre], tables[genre], left_out, computed.gone)
-        if manifest != manifests[genre]:
+        manifest = features.manifest_for(
+            settings, genre, files[genre], tables[genre], left_out, computed.gone,
+            inventory.usable_digest(files[genre]),
+        )  # fmt: skip
+        if manifest != manifests[genre] or genre in lost:
             features.write(store, settings, manifest, tables[genre])
             written.add(genre)
-    checkpoint.remove()
-    slowest = sorted(computed.seconds.items(), key=lambda item: -item[1])[:5]
+        features.sweep(store, settings, manifest)
+    kept.forget(but_of=set(known_genres) - set(due))
+    names = {name for genre in due for name in files[genre]["fingerprint"]}
+    waited = {made.key: made.seconds for name, made in new.items() if name in names}
+    slowest = sorted((waited | computed.seconds).items(), key=lambda item: -item[1])[:5]
     return Refreshed(
         tables,
         frozenset(written),
-        extracted=len(computed.rows),
-        reused=sum(len(files[genre]) for genre in due) - len(wanted),
+        extracted=len(computed.rows) + len(waited),
+        before=len(waited),
+        reused=sum(len(files[genre]) for genre in due) - len(wanted) - len(waited),
         failed={**computed.gone, **left_out},
         rate=progress.rate,
         slowest=tuple(slowest),
@@ -114,35 +118,38 @@ def refresh(
 
 
 def compute(
-    settings: Settings, wanted: Sequence[Wanted], progress: Progress, checkpoint: Checkpoint, map_tasks: MapTasks
+    settings: Settings, wanted: Sequence[Wanted], progress: Progress, kept: KeptRows, map_tasks: MapTasks
 ) -> Computed:
     """The features of files, on all cores of this machine, or wherever `map_tasks` takes them."""
     done = Computed()
-    with checkpoint.kept(lambda: _to_checkpoint(settings, done.rows)) as save_if_due:
+    with saving(kept.save) as save_if_due:
         for task, result in map_tasks(partial(extract_object, settings), wanted, settings=settings):
             progress.advance()
-            if isinstance(result, tuple):
-                done.rows[task.fingerprint], done.seconds[task.key] = result
-            elif isinstance(result, str):
+            if isinstance(result, str):
                 done.gone[task.key] = result
-            else:
+            elif isinstance(result, Lost):
                 done.left_out[task.fingerprint] = result.why
+            elif isinstance(result.outcome, Rows):
+                done.rows[task.fingerprint], done.seconds[task.key] = result.outcome, result.seconds
+                kept.add(result)
+            else:
+                done.left_out[task.fingerprint] = result.outcome.why
             save_if_due()
     return done
 
 
-def extract_object(settings: Settings, store: ObjectStore, task: Wanted) -> tuple[Rows, float] | NoFeatures | str:
-    """The rows of one object and the seconds it took; or why it has none; or what happened to it. Runs in a worker."""
+def extract_object(settings: Settings, store: ObjectStore, task: Wanted) -> Made | str:
+    """What computing the features of one object gave; or what happened to it. Runs in a worker."""
     try:
         with fetched(store, settings, task.key, task.size) as source:
             item = extract_item(source, feature_set=settings.feature_set, limits=Limits.from_settings(settings))
     except FileNotFoundError:
         return "deleted since it was inventoried"
     except AudioError as error:
-        return NoFeatures(str(error))
+        return Made(task.fingerprint, task.key, NoFeatures(str(error)), 0.0)
     if item.fingerprint != task.fingerprint:
         return "overwritten since it was inventoried"
-    return Rows(item.segments, item.features), item.decode_s + item.extract_s
+    return Made(task.fingerprint, task.key, Rows(item.segments, item.features), item.decode_s + item.extract_s)
 
 
 def _is_stale(store: ObjectStore, settings: Settings, genre: str, manifest: features.Manifest | None) -> bool:
@@ -151,12 +158,17 @@ def _is_stale(store: ObjectStore, settings: Settings, genre: str, manifest: feat
     return manifest is not None and claim is not None and manifest.content != claim.usable
 
 
-def _known(store: ObjectStore, settings: Settings, genres: Iterable[str]) -> dict[str, Rows]:
-    """The rows in the stored tables of these genres."""
+def _known(store: ObjectStore, settings: Settings, genres: Iterable[str]) -> tuple[dict[str, Rows], set[str]]:
+    """The rows in the stored tables of these genres, and those whose table is not there, whatever its manifest says."""
     rows: dict[str, Rows] = {}
+    lost: set[str] = set()
+    columns = feature_set_named(settings.feature_set).columns
     for genre in sorted(genres):
-        rows |= features.rows_of(features.read(store, settings, genre), feature_set_named(settings.feature_set).columns)
-    return rows
+        try:
+            rows |= features.rows_of(features.read(store, settings, genre), columns)
+        except FileNotFoundError:
+            lost.add(genre)
+    return rows, lost
 
 
 def _wanted(tables: "Iterable[pd.DataFrame]", known: set[str]) -> list[Wanted]:
@@ -166,29 +178,3 @@ def _wanted(tables: "Iterable[pd.DataFrame]", known: set[str]) -> list[Wanted]:
             if fingerprint not in known:
                 found[fingerprint] = Wanted(fingerprint, key, int(size))
     return list(found.values())
-
-
-def _method(settings: Settings) -> str:
-    return f"{settings.feature_set} {feature_set_named(settings.feature_set).version}, {features.cut(settings)}"
-
-
-def _to_checkpoint(settings: Settings, rows: dict[str, Rows]) -> list[dict[str, Any]]:
-    return [
-        {
-            "method": _method(settings),
-            "fingerprint": fingerprint,
-            "segments": [value for segment in row.segments for value in segment],
-            "features": row.features.ravel(),
-        }
-        for fingerprint, row in rows.items()
-    ]
-
-
-def _from_checkpoint(settings: Settings, checkpoint: Checkpoint) -> dict[str, Rows]:
-    rows = {}
-    for kept in checkpoint.rows():
-        if kept["method"] == _method(settings):
-            segments = kept["segments"].reshape(-1, 3).tolist()
-            values = kept["features"].astype("float32").reshape(len(segments), -1)
-            rows[kept["fingerprint"]] = Rows(tuple((int(i), start, s) for i, start, s in segments), values)
-    return rows

@@ -23,7 +23,10 @@ def name_of(record: Any) -> str:
     """A name for what a claim or a manifest (a dataclass) says, which changes whenever it is another; "" for none."""
     if record is None:
         return BEHIND
-    return hashlib.sha256(json.dumps(asdict(record), sort_keys=True).encode()).hexdigest()[:16]
+    said = asdict(record)
+    if not said.get("parts"):  # one that was written before there were parts keeps its name
+        said.pop("parts", None)
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

@@ -52,9 +52,10 @@ def read_features(store: ObjectStore, settings: Settings, genres: Sequence[str])
     import pandas as pd
 
     prefix = keys.features_of(settings.feature_set)
-    wanted = {keys.features(settings.feature_set, genre) for genre in genres}
-    tables = [o.key for o in store.list(settings.features_bucket, prefix) if o.key in wanted]
-    frames = [store.read_parquet(settings.features_bucket, key) for key in tables]
+    wanted = {keys.features(settings.feature_set, genre): genre for genre in genres}
+    there = {keys.table_of(entry.key) for entry in store.list(settings.features_bucket, prefix)}
+    tables = [key for key in sorted(wanted) if key in there]
+    frames = [features.read(store, settings, wanted[key]) for key in tables]
     frames = [f for f in frames if len(f)]
     if not frames:
         raise BadInput(

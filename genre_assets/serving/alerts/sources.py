@@ -6,6 +6,7 @@ Facts in, calls of `Alerts` out; no Dagster. Each function may be called at ever
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from genre_assets.audit import Move
 from genre_assets.errors import TransientFailure
@@ -18,11 +19,45 @@ TRITON_KEY = "triton"
 RETRAINING_KEY = "retraining"
 S3_KEY = "s3"
 UNSEALED = "genre_unsealed_requests_total"
+CAPTURE_DROPPED = "genre_capture_dropped_clips"
 S3_FAILURES = 3  # looks in a row
 BACKLOG_SHARE = 0.25  # of the spool: a database that is away for minutes is nobody's business yet
 LOG_STANDS_SECONDS = 300.0
 OVERDUE = timedelta(minutes=10)  # a verdict takes seconds
 SENSOR_FAILURES = 2  # in a row
+
+
+@dataclass(frozen=True)
+class Counter:
+    """A count of Triton's metrics that should stand still; what is told when it grows, and when it does no more."""
+
+    metric: str
+    key: str
+    title: str
+    body: str  # after the number
+    resolved: str
+    severity: Literal["error", "warning"] = "warning"
+
+
+COUNTERS: Mapping[str, Counter] = {
+    "dropped": Counter(
+        "genre_log_dropped_rows", "log:dropped", "rows of the prediction log are lost",
+        "since the last look", "no more rows are lost", "error",
+    ),
+    "set_aside": Counter(
+        "genre_log_set_aside_rows", "log:set_aside", "rows that the database cannot hold are set aside",
+        "since the last look: see spool_set_aside in Triton's folder of the state folder", "no more rows are set aside",
+    ),
+    "unsealed": Counter(
+        UNSEALED, "serving:unsealed", "somebody asks the inner models",
+        "refused since the last look: no step of the ensemble had signed what they said", "only the ensemble is asked",
+    ),
+    "clips_lost": Counter(
+        CAPTURE_DROPPED, "capture:dropped", "clips of clients that were to be kept are lost",
+        "since the last look: S3 does not take them, or their spool is full (GENRE_CAPTURE_SPOOL_MAX_MB); Triton's log says why",
+        "no more clips are lost",
+    ),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -127,12 +162,12 @@ def tell_freshness(facts: Freshness, rules: Rules, now: datetime, alerts: Alerts
 
 
 def gauges(text: str) -> dict[str, float]:
-    """What is told of Triton's metrics (Prometheus text), summed over their labels: the log's, and refused calls."""
+    """What is told of Triton's metrics (Prometheus text), summed over their labels: the log's, and the `COUNTERS`."""
     from prometheus_client.parser import text_string_to_metric_families
 
     found: dict[str, float] = {}
     for sample in (sample for family in text_string_to_metric_families(text) for sample in family.samples):
-        if sample.name.startswith(("genre_log_", UNSEALED)):
+        if sample.name.startswith(("genre_log_", UNSEALED, CAPTURE_DROPPED)):
             found[sample.name] = found.get(sample.name, 0.0) + sample.value
     return found
 
@@ -140,7 +175,7 @@ def gauges(text: str) -> dict[str, float]:
 def tell_log(
     found: Mapping[str, float], spool_max_mb: float, before: Mapping[str, int], now: datetime, alerts: Alerts
 ) -> dict[str, int]:
-    """A prediction log that piles up, stands still, or has lost rows since the last look; and refused calls of inner models.
+    """A prediction log that piles up or stands still; and what was lost or refused since the last look (`COUNTERS`).
 
     `before` are the counts that the last look returned. Returns the counts now.
     """
@@ -156,29 +191,21 @@ def tell_log(
         alerts.report("log:stands", "the prediction log stands still", body)
     else:
         alerts.resolve("log:stands", "the log reaches the database again")
-    counts = {name: int(_counted(found, f"genre_log_{name}_rows")) for name in ("dropped", "set_aside")}
-    counts["unsealed"] = int(found.get(UNSEALED, 0))
-    # A counter that went down was started again: all that it counts is new.
-    new = {name: n - before.get(name, 0) if n >= before.get(name, 0) else n for name, n in counts.items()}
-    if new["dropped"]:
-        alerts.report("log:dropped", "rows of the prediction log are lost", f"{new['dropped']} since the last look")
+    return {name: _tell_count(counter, int(_counted(found, counter.metric)), before.get(name, 0), alerts)
+            for name, counter in COUNTERS.items()}  # fmt: skip
+
+
+def _tell_count(counter: Counter, now: int, before: int, alerts: Alerts) -> int:
+    new = now - before if now >= before else now  # one that went down was started again: all that it counts is new
+    if new:
+        alerts.report(counter.key, counter.title, f"{new} {counter.body}", severity=counter.severity)
     else:
-        alerts.resolve("log:dropped", "no more rows are lost")
-    if new["set_aside"]:
-        body = f"{new['set_aside']} since the last look: see spool_set_aside in Triton's folder of the state folder"
-        alerts.report("log:set_aside", "rows that the database cannot hold are set aside", body, severity="warning")
-    else:
-        alerts.resolve("log:set_aside", "no more rows are set aside")
-    if new["unsealed"]:
-        body = f"{new['unsealed']} refused since the last look: no step of the ensemble had signed what they said"
-        alerts.report("serving:unsealed", "somebody asks the inner models", body, severity="warning")
-    else:
-        alerts.resolve("serving:unsealed", "only the ensemble is asked")
-    return counts
+        alerts.resolve(counter.key, counter.resolved)
+    return now
 
 
 def _counted(found: Mapping[str, float], name: str) -> float:
-    """A counter of the log; a release that was built before counters had the ending says it without."""
+    """A counter; a release that was built before counters had the ending `_total` says it without."""
     return found.get(f"{name}_total", found.get(name, 0.0))
 
 

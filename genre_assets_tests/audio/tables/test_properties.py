@@ -10,7 +10,8 @@ from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.audio.recordings.duplicates import settle
 from genre_assets.audio.recordings.fingerprint import signature
 from genre_assets.audio.tables import inventory, properties
-from genre_assets.audio.tables.features import Rows, compose, empty_table
+from genre_assets.audio.tables.features import compose, empty_table
+from genre_assets.audio.tables.rows import Rows
 from genre_assets_tests.audio.sounds import RATE, music
 
 SET = FEATURE_SETS["gtzan37"]

@@ -230,7 +230,7 @@ def test_before_the_first_answer_nothing_is_stale(alerts: Alerts) -> None:
 
 
 def test_a_log_that_does_not_reach_the_database_is_told(alerts: Alerts) -> None:
-    none = {"dropped": 0, "set_aside": 0, "unsealed": 0}
+    none = dict.fromkeys(sources.COUNTERS, 0)
 
     def tell(before: dict[str, int], **found: float) -> dict[str, int]:
         return sources.tell_log({f"genre_log_{k}": v for k, v in found.items()}, 100.0, before, NOW, alerts)
@@ -238,7 +238,7 @@ def test_a_log_that_does_not_reach_the_database_is_told(alerts: Alerts) -> None:
     assert tell(none, backlog_bytes=30e6) == none
     assert alerts.open_keys() == ["log:backlog"]
     lost = tell(none, backlog_bytes=0, dropped_rows=7, set_aside_rows=2)
-    assert lost == {"dropped": 7, "set_aside": 2, "unsealed": 0}
+    assert lost == none | {"dropped": 7, "set_aside": 2}
     assert alerts.open_keys() == ["log:dropped", "log:set_aside"]
     assert tell(lost, dropped_rows=7, set_aside_rows=2) == lost
     assert alerts.open_keys() == []
@@ -252,12 +252,14 @@ def test_a_log_that_does_not_reach_the_database_is_told(alerts: Alerts) -> None:
     assert alerts.open_keys() == []
 
 
-def test_calls_of_inner_models_are_told_once_they_were_refused(alerts: Alerts) -> None:
-    asked = sources.gauges('genre_unsealed_requests_total{model="post_processor",version="1"} 3\n')
-    counts = sources.tell_log(asked, 100.0, {}, NOW, alerts)
-    assert counts["unsealed"] == 3
-    assert alerts.open_keys() == ["serving:unsealed"]
-    sources.tell_log(asked, 100.0, counts, NOW, alerts)
+@pytest.mark.parametrize("name", ["unsealed", "clips_lost"])
+def test_refused_calls_and_lost_clips_are_told_once(alerts: Alerts, name: str) -> None:
+    metric, key = sources.COUNTERS[name].metric, sources.COUNTERS[name].key
+    found = sources.gauges(f'{metric}{{model="post_processor",version="1"}} 3\n')
+    counts = sources.tell_log(found, 100.0, {}, NOW, alerts)
+    assert counts[name] == 3
+    assert alerts.open_keys() == [key]
+    sources.tell_log(found, 100.0, counts, NOW, alerts)
     assert alerts.open_keys() == []
 
 
