@@ -12,6 +12,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 DATA = (
     "dagster.yaml", "workspace.yaml", "deploy/.env.example", "deploy/conda/environment.yaml", "deploy/conda/wheels.lock",
+    "deploy/prometheus/prometheus.yml", "deploy/prometheus/rules", "deploy/alertmanager/alertmanager.yml",
 )  # fmt: skip
 PLACE = "genre_assets/shipped/files"
 

@@ -20,7 +20,7 @@ def run(
     job: Annotated[str, typer.Argument(help="build, ingest, retrain or drift: the same jobs as in the UI.")] = "build",
 ) -> None:
     """Launch a named Dagster job, as the UI does, and wait for it with progress. Exit code 1 if it fails."""
-    from genre_assets.orchestrate import launch_and_follow
+    from genre_assets.stack.orchestrate import launch_and_follow
 
     with _run_goes_on():
         launch_and_follow(stack_settings("dagster_url"), job, report=say)
@@ -36,7 +36,7 @@ def batch(
     ] = False,
 ) -> None:
     """Launch the job batch: everything under a prefix is answered into one Parquet; only what is new or changed is asked."""
-    from genre_assets.orchestrate import launch_and_follow
+    from genre_assets.stack.orchestrate import launch_and_follow
 
     config = {"ops": {"batch_predictions": {"config": {"prefix": prefix, "log": log}}}}
     settings = stack_settings("dagster_url")
@@ -52,7 +52,7 @@ def promote(
     no_wait: NoWait = False,
 ) -> None:
     """Let the champion or the fallback serve, by the same job that drift uses. Every move is audited."""
-    from genre_assets.orchestrate import follow, launch_promotion
+    from genre_assets.stack.orchestrate import follow, launch_promotion
 
     settings = stack_settings("dagster_url")
     run_id = launch_promotion(settings, route, reason=reason, pin=pin)
@@ -95,7 +95,7 @@ def rollback(
     """Go back to an earlier model version and serve it, without a rebuild. The move is audited."""
     from genre_assets.models.mlflow.registry import ModelRegistry
     from genre_assets.models.selection.rollback import rollback as move
-    from genre_assets.orchestrate import follow, launch
+    from genre_assets.stack.orchestrate import follow, launch
 
     settings = stack_settings("mlflow_database_url", "s3_endpoint_url", "database_url", "dagster_url")
     alias: Literal["champion", "fallback"] = "fallback" if fallback else "champion"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from genre_assets.settings import Settings
-from genre_assets.stack.supervision.service import PROJECT_ROOT
+from genre_assets.shipped.files import PROJECT_ROOT
 from genre_assets_tests.deploy import helm
 
 CHART = PROJECT_ROOT / "deploy" / "helm" / "genre-assets"

@@ -4,7 +4,7 @@ import json
 import re
 from typing import Any
 
-from genre_assets.stack.supervision.service import PROJECT_ROOT
+from genre_assets.shipped.files import PROJECT_ROOT
 
 GRAFANA = PROJECT_ROOT / "deploy" / "grafana"
 FILES = sorted((GRAFANA / "dashboards").glob("*.json"))

@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from genre_assets.stack.supervision.service import PROJECT_ROOT
+from genre_assets.shipped.files import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "deploy" / "prometheus"
 FILES = sorted((FOLDER / "rules").glob("*.yml"))

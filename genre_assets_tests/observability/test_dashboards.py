@@ -19,7 +19,7 @@ from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.findings import Finding
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.promotion import route_state
-from genre_assets.stack.supervision.service import PROJECT_ROOT
+from genre_assets.shipped.files import PROJECT_ROOT
 from genre_assets_tests.gateway.test_exporter import RULES
 from genre_assets_tests.observability.panels import DASHBOARDS, FILES, GRAFANA, as_grafana_sends, named
 from genre_assets_tests.observability.programs import run

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from genre_assets.stack.supervision.service import PROJECT_ROOT
+from genre_assets.shipped.files import PROJECT_ROOT
 from genre_assets_tests.observability.programs import run
 from genre_assets_tests.observability.rules import ALERTS, CASES, FILES, FOLDER, RECORDED, metrics_in
 

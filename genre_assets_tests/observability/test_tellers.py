@@ -6,8 +6,8 @@ from typing import Any
 import yaml
 
 from genre_assets.serving.alerts import sources
+from genre_assets.shipped.files import PROJECT_ROOT
 from genre_assets.stack.supervision import notifier
-from genre_assets.stack.supervision.service import PROJECT_ROOT
 from genre_assets_tests.observability.panels import GRAFANA
 from genre_assets_tests.observability.rules import ALERTS
 from genre_assets_tests.observability.test_rules import NOTIFIERS, anchors

@@ -10,9 +10,9 @@ from typing import Any, ClassVar
 
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.settings import Settings
-from genre_assets.stack.supervision.service import PROJECT_ROOT, Health, Service, http_health
+from genre_assets.shipped.files import data_file
+from genre_assets.stack.supervision.service import Health, Service, http_health
 
-DEPLOY = PROJECT_ROOT / "deploy"
 KEPT_TIME, KEPT_SIZE = "15d", "1GB"
 COLLECTORS = ("cpu", "diskstats", "filesystem", "loadavg", "meminfo", "netdev")
 
@@ -92,7 +92,7 @@ class Prometheus(_Packaged):
             "alertmanager": f"{s.host}:{s.alertmanager_port}",
             "prometheus": self.listen,
         }
-        content["rule_files"] = [str(DEPLOY / "prometheus" / "rules" / "*.yml")]
+        content["rule_files"] = [str(data_file("deploy/prometheus/rules") / "*.yml")]
         content["alerting"] = _targets("alertmanagers", here["alertmanager"])
         content["scrape_configs"] = [
             {**job, **_targets("static_configs", here[job["job_name"]], nested=False)}
@@ -184,7 +184,7 @@ def how_to_install(packages: list[str]) -> str:
 def _read(name: str) -> dict[str, Any]:
     import yaml
 
-    content: dict[str, Any] = yaml.safe_load((DEPLOY / name / f"{name}.yml").read_text())
+    content: dict[str, Any] = yaml.safe_load(data_file(f"deploy/{name}/{name}.yml").read_text())
     return content
 
 
