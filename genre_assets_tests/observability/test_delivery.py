@@ -17,7 +17,8 @@ import pytest
 import yaml
 
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.services.observability import DEPLOY, Alertmanager, NodeExporter, Prometheus, how_to_install
+from genre_assets.shipped.files import data_file
+from genre_assets.stack.services.observability import Alertmanager, NodeExporter, Prometheus, how_to_install
 from genre_assets_tests.conftest import free_port, running
 from genre_assets_tests.observability.programs import program, run, scraped, value
 from genre_assets_tests.observability.rules import ALERTS
@@ -184,7 +185,7 @@ def test_up_says_how_to_install_what_is_missing_before_it_starts_anything(tmp_pa
 
 
 def test_the_inhibitions_name_alerts_that_there_are() -> None:
-    rules = yaml.safe_load((DEPLOY / "alertmanager" / "alertmanager.yml").read_text())["inhibit_rules"]
+    rules = yaml.safe_load(data_file("deploy/alertmanager/alertmanager.yml").read_text())["inhibit_rules"]
     for rule in rules:
         for matcher in (*rule["source_matchers"], *rule["target_matchers"]):
             label, pattern = re.fullmatch(r'(\w+)=~?"(.*)"', matcher).groups()  # type: ignore[union-attr]

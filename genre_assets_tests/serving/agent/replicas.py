@@ -159,10 +159,10 @@ def fleet_of(
         stack.callback(store.client.close)
         replicas = []
         for number in range(count):
-            proxies = [
+            proxies = (
                 FaultProxy((at.hostname or "", at.port or 0)),
                 FaultProxy(("127.0.0.1", urlsplit(s3.s3_endpoint_url or "").port or 0)),
-            ]
+            )
             for proxy in proxies:
                 stack.enter_context(proxy)
             replicas.append(Replica(_settings(folder, number, common, *proxies), *proxies))
