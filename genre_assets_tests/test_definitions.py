@@ -74,6 +74,14 @@ def test_every_field_that_the_launchpad_shows_says_what_it_is_for() -> None:
     assert [field for field, text in described.items() if not text] == []
 
 
+def test_every_job_and_sensor_says_what_it_is_for() -> None:
+    defs = build_defs(load_settings())
+    sensors = [one for one in defs.sensors or [] if isinstance(one, dg.SensorDefinition)]
+    jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
+    assert sensors
+    assert [one.name for one in (*sensors, *jobs) if not one.description] == []
+
+
 def test_groups_sort_in_flow_order() -> None:
     groups = [node["group"] for node in graph()["assets"].values()]
     assert sorted(set(groups)) == ["audio", "models", "packaging", "serving"]

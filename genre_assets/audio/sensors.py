@@ -25,6 +25,7 @@ WAITING = "waiting for the run that reads the bucket"
 @dg.sensor(
     job_name="ingest",
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for one run of ingest for all labels whose objects in the raw bucket changed. It waits while a run that reads the bucket goes on.",
 )
 def raw_bucket(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]

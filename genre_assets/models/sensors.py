@@ -23,6 +23,7 @@ TRAINING_JOBS = ("retrain", "build")
 @dg.sensor(
     job_name=JOB,
     default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Asks for retrain when enough new clips are there, when drift has gone on for long, or when the training set is old.",
 )
 def retraining_gate(
     context: dg.SensorEvaluationContext,

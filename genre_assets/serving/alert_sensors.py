@@ -30,7 +30,10 @@ FINISHED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecord
 HISTORY = 25  # evaluations of one check read in one tick
 
 
-@dg.sensor(default_status=RUNNING)
+@dg.sensor(
+    default_status=RUNNING,
+    description="Opens an alert when a check fails, and resolves it when the check passes.",
+)
 def alert_on_checks(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> dg.SkipReason:
@@ -50,7 +53,10 @@ def alert_on_checks(
     return dg.SkipReason(f"{len(keys)} checks read")
 
 
-@dg.run_failure_sensor(default_status=RUNNING)
+@dg.run_failure_sensor(
+    default_status=RUNNING,
+    description="Opens an alert when a run of a job fails.",
+)
 def alert_on_failed_run(
     context: dg.RunFailureSensorContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> None:
@@ -60,7 +66,11 @@ def alert_on_failed_run(
     sources.tell_run(run.job_name, run.run_id, settings.dagster_link, problem=problem, alerts=alerts)
 
 
-@dg.run_status_sensor(run_status=dg.DagsterRunStatus.SUCCESS, default_status=RUNNING)
+@dg.run_status_sensor(
+    run_status=dg.DagsterRunStatus.SUCCESS,
+    default_status=RUNNING,
+    description="Resolves the alert of a job when a run of it succeeds.",
+)
 def resolve_on_succeeded_run(
     context: dg.RunStatusSensorContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> None:
@@ -69,7 +79,10 @@ def resolve_on_succeeded_run(
     sources.tell_run(run.job_name, run.run_id, settings.dagster_link, problem=None, alerts=alerts)
 
 
-@dg.sensor(default_status=RUNNING)
+@dg.sensor(
+    default_status=RUNNING,
+    description="Opens and resolves alerts on Triton, the route, the prediction log, missing answers and verdicts, and retraining; sends what is due.",
+)
 def alert_on_platform(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
@@ -104,7 +117,10 @@ def alert_on_platform(
     return dg.SkipReason("; ".join(said))
 
 
-@dg.sensor(default_status=RUNNING)
+@dg.sensor(
+    default_status=RUNNING,
+    description="Opens an alert when the raw bucket cannot be listed, and resolves it when it can.",
+)
 def alert_on_s3(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], alerts: dg.ResourceParam[Alerts]
 ) -> dg.SkipReason:

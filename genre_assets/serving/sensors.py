@@ -28,7 +28,11 @@ RUNNING = dg.DefaultSensorStatus.RUNNING
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 
 
-@dg.sensor(job_name="drift", default_status=RUNNING)
+@dg.sensor(
+    job_name="drift",
+    default_status=RUNNING,
+    description="Asks for drift when a window of answered items is complete, or waits to be judged.",
+)
 def new_drift_window(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
 ) -> dg.RunRequest | dg.SkipReason:
@@ -39,7 +43,11 @@ def new_drift_window(
     return _request(context, f"drift-{window}")
 
 
-@dg.sensor(job_name="drift", default_status=RUNNING)
+@dg.sensor(
+    job_name="drift",
+    default_status=RUNNING,
+    description="Asks for drift when labels came into the raw bucket, so that they count and become training data.",
+)
 def new_labels(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
@@ -58,7 +66,11 @@ def new_labels(
     return dg.SkipReason("no label file is new")
 
 
-@dg.sensor(job_name="drift_page", default_status=RUNNING)
+@dg.sensor(
+    job_name="drift_page",
+    default_status=RUNNING,
+    description="Asks for drift_page when the newest window has no page yet and nothing else is to be done.",
+)
 def drift_page_due(
     context: dg.SensorEvaluationContext, database: dg.ResourceParam[Database]
 ) -> dg.RunRequest | dg.SkipReason:
@@ -70,7 +82,11 @@ def drift_page_due(
     return _request(context, f"page-{newest.window.id}", config, {PRIORITY_TAG: "-1"})
 
 
-@dg.sensor(job_name="promote", default_status=RUNNING)
+@dg.sensor(
+    job_name="promote",
+    default_status=RUNNING,
+    description="Asks for promote while a change of the route was decided and is not done yet.",
+)
 def promotion_due(
     context: dg.SensorEvaluationContext,
     settings: dg.ResourceParam[Settings],
@@ -129,7 +145,10 @@ def _reconcile(
     return _request(context, f"reconcile-{since:.0f}", {"ops": {"live_ensemble": {"config": config}}})
 
 
-@dg.sensor(default_status=RUNNING)
+@dg.sensor(
+    default_status=RUNNING,
+    description="Removes captured clips that are too old, or too many, whether clips are captured now or not.",
+)
 def prune_clients_audio(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
     """Captured clips that are too old, or too many, are removed, whether clips are captured now or not."""
     now = datetime.now(UTC)

@@ -1,5 +1,6 @@
 """An answer says how much of the file it is of: through a real Triton, both clients and the command."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -39,24 +40,46 @@ def test_each_item_says_what_was_heard_of_it(live: LiveStack, transport: Transpo
 
 
 @pytest.mark.stack
-def test_the_command_says_it_when_it_was_not_all(live: LiveStack, tmp_path: Path) -> None:
-    long, short = tmp_path / "long.wav", tmp_path / "short.wav"
-    long.write_bytes(clip(1, seconds=72))
-    short.write_bytes(clip(1))
-    said = ask(live, str(long), str(short))
-    assert "; heard 30 s of 1:12)" in said[0]
-    assert "heard" not in said[1]
+def test_the_command_draws_a_table_at_a_terminal_and_lines_of_json_elsewhere(live: LiveStack, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("long.wav", "short.wav", "broken.wav")]
+    files[0].write_bytes(clip(1, seconds=72))
+    files[1].write_bytes(clip(1))
+    files[2].write_bytes(b"rubbish" * 50)
+    named = [str(path) for path in files]
+    code, (head, *rows) = at_terminal(live, *named)
+    assert code == 1
+    assert head.split() == ["file", "label", "sure", "second", "model"]
+    by_name = {row.split()[0]: row for row in rows}
+    (long,) = live.client.predict([files[0].read_bytes()], log=False)
+    second = sorted(long.probabilities.values())[-2]
+    assert [long.label, f"{max(long.probabilities.values()):.0%}"] == by_name["long.wav"].split()[1:3]
+    assert f" {second:.0%} " in by_name["long.wav"]
+    assert by_name["long.wav"].endswith(f"{long.model} version {long.version}  heard 30 s of 1:12")
+    assert "heard" not in by_name["short.wav"]
+    assert "  error: " in by_name["broken.wav"]
+    lines = subprocess.run(
+        [COMMAND, "predict", *named], capture_output=True, text=True, env=addressed(live)
+    ).stdout.splitlines()
+    assert {json.loads(line)["path"] for line in lines} == {*named}
 
 
-def ask(live: LiveStack, *arguments: str, code: int = 0) -> list[str]:
-    """The lines that `genre-assets predict` prints."""
+def addressed(live: LiveStack) -> dict[str, str]:
+    """Variables by which a command finds the ensemble."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("GENRE_")}
-    addresses = {"GENRE_TRITON_GRPC": live.settings.triton_grpc, "GENRE_TRITON_HTTP": live.settings.triton_http}
-    done = subprocess.run(
-        [COMMAND, "predict", *arguments], capture_output=True, text=True, env={**outside, **addresses}
-    )
-    assert done.returncode == code, done.stdout + done.stderr
-    return done.stdout.splitlines()
+    return {**outside, "GENRE_TRITON_GRPC": live.settings.triton_grpc, "GENRE_TRITON_HTTP": live.settings.triton_http}
+
+
+def at_terminal(live: LiveStack, *arguments: str) -> tuple[int, list[str]]:
+    """Exit code and lines of `genre-assets predict` whose standard output is a terminal."""
+    ours, its = os.openpty()
+    printed = b""
+    with subprocess.Popen([COMMAND, "predict", *arguments], stdout=its, env=addressed(live)) as process:
+        os.close(its)
+        with contextlib.suppress(OSError):  # how the end of a terminal is told
+            while part := os.read(ours, 65536):
+                printed += part
+        os.close(ours)
+    return process.returncode, printed.decode().splitlines()
 
 
 def test_a_model_that_hears_the_middle_says_where_that_begins() -> None:
