@@ -1,6 +1,7 @@
 """The assets and their checks."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from urllib.request import urlopen
@@ -11,6 +12,7 @@ import pytest
 from genre_assets.serving import sensors
 from genre_assets.serving.drift import pages, report
 from genre_assets.serving.drift_assets import drift_reports
+from genre_assets.settings import Settings
 from genre_assets_tests.serving.drift.data import START, log_rows, reference_frame
 from genre_assets_tests.serving.drift_platform import (
     Killed,
@@ -122,6 +124,18 @@ def test_too_little_traffic_for_very_long_fails_as_a_warning(
     drift = checks(instance)["feature_drift"]
     assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN)
     assert drift.description == "nothing could be judged for 24 h: 5 of 24 items"
+
+
+def test_a_site_with_five_items_an_hour_gets_verdicts_by_the_documented_rules(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    documented = Settings.model_fields
+    rules = {name: documented[name].default for name in documented if name.startswith("window_")}
+    rows = log_rows(3 * rules["window_minimum"], seed=9, shift=0.8)
+    hourly = [replace(row, ts=(START + timedelta(minutes=12 * i)).timestamp()) for i, row in enumerate(rows)]
+    run_drift({**platform, "settings": platform["settings"].model_copy(update=rules)}, hourly, instance)
+    assert [event.tags["genre/level"] for event in materialised(instance) if event.tags] == ["detected"] * 3
+    assert not checks(instance)["feature_drift"].passed
 
 
 def test_files_that_the_model_was_trained_on_are_no_evidence(

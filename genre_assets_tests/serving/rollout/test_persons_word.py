@@ -26,10 +26,11 @@ def champion_serves(live: LiveStack) -> Iterator[None]:
     live.serve("champion")
 
 
-def drifted(live: LiveStack, number: int) -> Standing:
-    """What is decided after two bad windows more."""
-    for one in (number, number + 1):
-        evaluate(live.database, "detected", one)
+def drifted(live: LiveStack, seconds_ago: int) -> Standing:
+    """What is decided after two bad windows more, which closed since the last word on the route."""
+    live.database.execute("UPDATE route_state SET decided_at = decided_at - interval '1 minute'")
+    for one in (seconds_ago, seconds_ago - 1):
+        evaluate(live.database, "detected", -one)
     return route_state.advance(live.database, RULES)[0]
 
 
@@ -49,18 +50,18 @@ def moves(live: LiveStack, known: int) -> list[tuple[str, str]]:
 
 def test_a_veto_holds_a_pin_holds_longer_and_the_next_promotion_ends_it(live: LiveStack) -> None:
     known = len(moves(live, 0))
-    assert drifted(live, 1).wanted == "fallback"
+    assert drifted(live, 9).wanted == "fallback"
     assert live.promote("champion", "it is a test signal")
     assert serving(live) == ("champion", False, False)
     assert route_state.advance(live.database, RULES)[0].due is None, "the windows of before are answered"
 
     assert live.promote("champion", "until noon", pin=True)
     assert serving(live) == ("champion", True, False)
-    assert drifted(live, 101).due is None
+    assert drifted(live, 7).due is None
 
     assert live.promote("champion", "it is noon")
     assert serving(live) == ("champion", False, False)
-    assert drifted(live, 201).wanted == "fallback"
+    assert drifted(live, 5).wanted == "fallback"
     wished: Route = "fallback"
     assert live.promote(wished, "let it be", pin=True)
     assert serving(live) == ("fallback", True, False)
