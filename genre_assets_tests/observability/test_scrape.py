@@ -57,6 +57,7 @@ def prometheus(live: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for name in ("prometheus", "prometheus-node-exporter"):
         program(name)
     home = tmp_path_factory.mktemp("prometheus")
+    booked = live.database.rows("SELECT id FROM route_state")
     route_state.confirm(live.database, "champion", actor="build", reason="first")
     beats.keep(live.database, {"drift": beats.Ticks(datetime.now(UTC), 0)}, now=datetime.now(UTC), channels=1)
     with ExitStack() as stack:
@@ -72,6 +73,9 @@ def prometheus(live: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         live.client.predict([clip(1), b"rubbish" * 99])
         until(lambda: bool(asked.value("genre:predictions:rate5m > 0")), "answers were counted and recorded", 60)
         yield asked
+    live.database.execute("DELETE FROM automation_beats")
+    if not booked:  # other tests share the database
+        live.database.execute("DELETE FROM route_state")
 
 
 def test_every_metric_of_rules_and_panels_is_exposed(prometheus: Asked) -> None:
