@@ -13,7 +13,6 @@ import dagster as dg
 # Range runs over the genres are the one beta feature that is used (docs/decisions).
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
-from genre_assets import automation  # noqa: E402  # after the filter, which the decorators need
 from genre_assets.audio import assets as audio_assets  # noqa: E402
 from genre_assets.audio import checks as audio_checks  # noqa: E402
 from genre_assets.audio import sensors as audio_sensors  # noqa: E402
@@ -23,6 +22,7 @@ from genre_assets.models import sensors as models_sensors  # noqa: E402
 from genre_assets.packaging import assets as packaging_assets  # noqa: E402
 from genre_assets.packaging import checks as packaging_checks  # noqa: E402
 from genre_assets.resources import END_MLFLOW_RUN, default_resources  # noqa: E402
+from genre_assets.runs import automation  # noqa: E402  # after the filter, which the decorators need
 from genre_assets.serving import alert_sensors  # noqa: E402
 from genre_assets.serving import assets as serving_assets  # noqa: E402
 from genre_assets.serving import checks as serving_checks  # noqa: E402

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from genre_assets.orchestrate import over_all, partition_by_labels
 from genre_assets.settings import Settings
 from genre_assets.stack.configuration import configure, ports_for
+from genre_assets.stack.orchestrate import over_all, partition_by_labels
 from genre_assets.stack.services import graphql
 from genre_assets.stack.services.catalogue import services
 from genre_assets.stack.services.dagster import DagsterDaemon

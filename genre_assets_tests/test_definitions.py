@@ -11,10 +11,10 @@ from typing import Any
 
 import dagster as dg
 
-from genre_assets import automation
 from genre_assets.definitions import build_defs
-from genre_assets.orchestrate import JOBS
+from genre_assets.runs import automation
 from genre_assets.settings import load_settings
+from genre_assets.stack.orchestrate import JOBS
 
 SNAPSHOT = Path(__file__).with_name("graph.json")
 
@@ -88,7 +88,7 @@ def test_a_stage_is_imported_without_reading_any_setting() -> None:
         "import genre_assets.settings as s\n"
         "def fail(*_, **__): raise AssertionError('settings were read at import')\n"
         "s.load_settings = fail\n"
-        "import genre_assets.automation\n"
+        "import genre_assets.runs.automation\n"
         "for stage in ('audio', 'models', 'packaging', 'serving'):\n"
         "    for part in ('assets', 'checks', 'sensors'):\n"
         "        try: __import__(f'genre_assets.{stage}.{part}')\n"

@@ -10,7 +10,7 @@ from functools import partial
 
 import dagster as dg
 
-from genre_assets import labels, pools
+from genre_assets import labels
 from genre_assets.audio import reports
 from genre_assets.audio.arrivals import materialised
 from genre_assets.audio.extract import FEATURE_SETS
@@ -21,7 +21,8 @@ from genre_assets.audio.workers.dask import map_on_dask
 from genre_assets.audio.workers.pool import MapTasks, map_files
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
-from genre_assets.partitions import label_partitions
+from genre_assets.runs import pools
+from genre_assets.runs.partitions import label_partitions
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 

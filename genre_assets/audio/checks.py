@@ -4,11 +4,12 @@ from typing import Any
 
 import dagster as dg
 
-from genre_assets import labels, pools
+from genre_assets import labels
 from genre_assets.audio import assets
 from genre_assets.audio.extract import feature_set_named
 from genre_assets.audio.tables import features as feature_tables
 from genre_assets.audio.tables import inventory, properties
+from genre_assets.runs import pools
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 

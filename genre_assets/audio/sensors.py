@@ -8,11 +8,12 @@ import dagster as dg
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
-from genre_assets import labels, partitions, pools
+from genre_assets import labels
 from genre_assets.audio.arrivals import decision as arrivals
 from genre_assets.audio.arrivals import events, looks, materialised
 from genre_assets.audio.tables import listing
 from genre_assets.errors import GenreError
+from genre_assets.runs import partitions, pools
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 

@@ -19,7 +19,7 @@ def run(
     job: Annotated[str, typer.Argument(help="build, ingest, retrain or drift: the same jobs as in the UI.")] = "build",
 ) -> None:
     """Launch a named Dagster job, as the UI does, and wait for it with progress. Exit code 1 if it fails."""
-    from genre_assets.orchestrate import launch_and_follow
+    from genre_assets.stack.orchestrate import launch_and_follow
 
     with _run_goes_on():
         launch_and_follow(stack_settings("dagster_url"), job, report=say)
@@ -35,7 +35,7 @@ def batch(
     ] = False,
 ) -> None:
     """Launch the job batch: everything under a prefix is answered into one Parquet; only what is new or changed is asked."""
-    from genre_assets.orchestrate import launch_and_follow
+    from genre_assets.stack.orchestrate import launch_and_follow
 
     config = {"ops": {"batch_predictions": {"config": {"prefix": prefix, "log": log}}}}
     settings = stack_settings("dagster_url")
@@ -50,7 +50,7 @@ def promote(
     pin: Annotated[bool, typer.Option("--pin", help="Hold it, whatever drift says, until the next promote.")] = False,
 ) -> None:
     """Let the champion or the fallback serve, by the same job that drift uses. Every move is audited."""
-    from genre_assets.orchestrate import promote_route
+    from genre_assets.stack.orchestrate import promote_route
 
     with _run_goes_on():
         promote_route(stack_settings("dagster_url"), route, reason=reason, pin=pin, report=say)
@@ -85,7 +85,7 @@ def rollback(
     """Go back to an earlier model version and serve it, without a rebuild. The move is audited."""
     from genre_assets.models.mlflow.registry import ModelRegistry
     from genre_assets.models.selection.rollback import rollback as move
-    from genre_assets.orchestrate import launch_and_follow
+    from genre_assets.stack.orchestrate import launch_and_follow
 
     settings = stack_settings("mlflow_database_url", "s3_endpoint_url", "database_url", "dagster_url")
     alias: Literal["champion", "fallback"] = "fallback" if fallback else "champion"

@@ -14,8 +14,8 @@ from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.demo.traffic import Request, Traffic
 from genre_assets.errors import PermanentFailure
-from genre_assets.orchestrate import launch_and_follow
 from genre_assets.settings import Settings
+from genre_assets.stack.orchestrate import launch_and_follow
 from genre_assets.store import ObjectStore, s3_client
 
 # A demonstration has tens of clips and minutes, not thousands and days: smaller windows, shorter dwell and studies.

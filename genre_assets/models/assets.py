@@ -9,7 +9,7 @@ from typing import Any
 
 import dagster as dg
 
-from genre_assets import keys, labels, pools
+from genre_assets import keys, labels
 from genre_assets.audio import groups, splits
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
@@ -21,6 +21,7 @@ from genre_assets.models.mlflow.registry import ModelRegistry, RegisteredVersion
 from genre_assets.models.mlflow.tracked_run import TrackedRun
 from genre_assets.models.selection import champion
 from genre_assets.models.tuning import experiment, plots, vote
+from genre_assets.runs import pools
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 

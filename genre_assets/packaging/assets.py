@@ -8,11 +8,11 @@ from pathlib import Path
 
 import dagster as dg
 
-from genre_assets import pools
 from genre_assets.models.mlflow.registry import ModelRegistry
 from genre_assets.packaging import parity, publish, release
 from genre_assets.packaging.candidates import choose_versions
 from genre_assets.packaging.environment import conda
+from genre_assets.runs import pools
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 

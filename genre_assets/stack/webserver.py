@@ -4,7 +4,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from genre_assets.gateway.own_origin import OwnOriginOnly
-from genre_assets.pools import POOLS
+from genre_assets.runs.pools import POOLS
 from genre_assets.settings import Settings, load_settings
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from genre_assets.errors import TransientFailure
 from genre_assets.genres import GENRES
-from genre_assets.orchestrate import over_all
+from genre_assets.stack.orchestrate import over_all
 from genre_assets.stack.services import graphql
 from genre_assets_tests.live import Stack
 from genre_assets_tests.waiting import until

@@ -13,8 +13,8 @@ from genre_assets.models.data import stored
 from genre_assets.models.data.split import SPLITS
 from genre_assets.models.families.catalogue import FAMILIES
 from genre_assets.models.onnx.portable import INPUT, OUTPUT
-from genre_assets.orchestrate import over_all
 from genre_assets.settings import Settings
+from genre_assets.stack.orchestrate import over_all
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.sounds import RATE, sound_file
 

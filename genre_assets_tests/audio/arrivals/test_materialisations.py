@@ -14,8 +14,8 @@ from genre_assets.audio.tables import inventory
 from genre_assets.audio.tables.refresh import Refreshed, refresh
 from genre_assets.definitions import build_defs
 from genre_assets.genres import GENRES
-from genre_assets.orchestrate import over_all
 from genre_assets.settings import Settings
+from genre_assets.stack.orchestrate import over_all
 from genre_assets.store import ObjectStore
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.labelled import add_ten, keep_ten

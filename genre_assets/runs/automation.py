@@ -17,7 +17,7 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecordStatus,
 )
 
-from genre_assets.run_processes import Worker, lost, resume_stopped
+from genre_assets.runs.run_processes import Worker, lost, resume_stopped
 
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 SECONDS = 10

@@ -11,7 +11,7 @@ from dagster._core.execution.api import execute_run
 from dagster._core.loader import LoadingContextForTest
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
-from genre_assets.automation import report_hidden
+from genre_assets.runs.automation import report_hidden
 
 KEY = dg.AssetCheckKey(dg.AssetKey("thing"), "is_well")
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from genre_assets.run_processes import Worker, lost, resume_stopped
+from genre_assets.runs.run_processes import Worker, lost, resume_stopped
 from genre_assets_tests.waiting import until
 
 
