@@ -139,7 +139,7 @@ class Predictor:
 
         Returns
         -------
-        float32 [n, genres]; a row of NaN for an item without any segment.
+        float32 [n, n_classes]; a row of NaN for an item without any segment.
         """
         items, segments, columns = features.shape
         flat = self._model.probabilities(features.reshape(items * segments, columns))

@@ -15,8 +15,8 @@ PYTHON_MODELS: Final = (PRE_PROCESSOR, PREDICTOR, POST_PROCESSOR)
 
 # The ensemble, as clients see it. n is the number of items of a request.
 AUDIO: Final = "AUDIO"  # BYTES [n, 1]: the bytes of an audio file, or s3://bucket/key
-LABEL: Final = "LABEL"  # BYTES [n, 1]: a genre; empty for an item that failed
-PROBABILITIES: Final = "PROBABILITIES"  # FP32 [n, genres]: in the order of the metadata; zeros for an item that failed
+LABEL: Final = "LABEL"  # BYTES [n, 1]: a label; empty for an item that failed
+PROBABILITIES: Final = "PROBABILITIES"  # FP32 [n, n_classes]: in metadata order; zeros for an item that failed
 MODEL: Final = "MODEL"  # BYTES [n, 1]: family of the model that answered
 VERSION: Final = "VERSION"  # INT64 [n, 1]: its version in the registry
 LABEL_SET: Final = "LABEL_SET"  # BYTES [n, 1]: version of the label set that the probabilities are of
@@ -30,7 +30,7 @@ ERROR: Final = "ERROR"  # BYTES [n, 1]: "code: what was wrong"; empty if fine
 FEATURES: Final = "FEATURES"  # FP32 [n, segments, columns]: rows of NaN where an item has no such segment
 FACTS: Final = "FACTS"  # BYTES [n, 1]: JSON of `answers.Facts`, sealed (`seal`)
 PARTS: Final = "PARTS"  # BYTES [n, 1]: `timeline.Parts` of an item; empty unless a timeline is asked for
-SCORES: Final = "SCORES"  # FP32 [n, genres]: NaN for an item without a usable segment
+SCORES: Final = "SCORES"  # FP32 [n, n_classes]: NaN for an item without a usable segment
 SERVED_BY: Final = "SERVED_BY"  # BYTES [n, 1]: JSON of `answers.ServedBy`, sealed
 SEAL_KEY: Final = "triton/facts.key"  # below the state folder: known to the models alone
 CAPTURE_SPOOL: Final = "triton/capture"  # below the state folder: clients' audio on its way to their bucket

@@ -122,7 +122,7 @@ RUNS = (
         "`genre-assets run`, or wait for the sensor",
         (
             "faults/test_runs.py::test_a_run_whose_process_is_gone_ends_and_the_next_one_gets_its_place",
-            "test_run_processes.py::test_a_stopped_process_goes_on",
+            "runs/test_run_processes.py::test_a_stopped_process_goes_on",
         ),
     ),
     Row(

@@ -37,7 +37,7 @@ class Boosted:
     classes: int
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
-        """Features [n, d] -> probabilities [n, genres], not calibrated."""
+        """Features [n, d] -> probabilities [n, n_classes], not calibrated."""
         answer = self.booster.inplace_predict(np.ascontiguousarray(features, dtype=np.float32))
         return np.asarray(answer, dtype=np.float64)
 

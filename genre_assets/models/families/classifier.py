@@ -23,7 +23,7 @@ class Classifier(Protocol):
     """A fitted model. It answers for all classes, in label order; one that training never saw gets (nearly) nothing."""
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
-        """Features [n, d] -> probabilities [n, classes], not calibrated."""
+        """Features [n, d] -> probabilities [n, n_classes], not calibrated."""
 
     def to_onnx(self, width: int, temperature: float) -> "ModelProto":
         """The graph of the same model, calibrated by `temperature`."""

@@ -47,7 +47,7 @@ class NearestNeighbours:
     classes: int
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
-        """Features [n, d] -> probabilities [n, genres], not calibrated."""
+        """Features [n, d] -> probabilities [n, n_classes], not calibrated."""
         answer = np.zeros((len(features), self.classes))
         answer[:, self.estimator.classes_] = self.estimator.predict_proba(_placed(features, self.spec))
         return answer

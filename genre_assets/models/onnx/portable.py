@@ -2,7 +2,7 @@
 
 The Triton models import this module, so nothing else may be imported here (no pandas, scikit-learn, MLflow, Dagster)
 and it must run with numpy 1.26. Every family has the same signature: input `features` float32 [n, d], output
-`probabilities` float32 [n, g]. Writing such folders is the business of `onnx/graph.py` and of each family.
+`probabilities` float32 [n, n_classes]. Writing such folders is the business of `onnx/graph.py` and of each family.
 """
 
 import hashlib
@@ -196,12 +196,12 @@ def vote(probabilities: Floats, mask: NDArray[np.bool_]) -> Floats:
 
     Parameters
     ----------
-    probabilities : float32 [n, K, g]; what stands in segments that are masked out does not matter.
+    probabilities : float32 [n, K, n_classes]; what stands in segments that are masked out does not matter.
     mask : bool [n, K], true where the item has that segment.
 
     Returns
     -------
-    float32 [n, g]; a row of NaN for an item without segments.
+    float32 [n, n_classes]; a row of NaN for an item without segments.
     """
     counted = np.where(mask[:, :, None], probabilities, np.float32(0)).sum(axis=1, dtype=np.float64)
     segments = mask.sum(axis=1, dtype=np.float64)

@@ -37,7 +37,7 @@ class Trained:
     classifier: Classifier
     temperature: float
     out_of_fold: NDArray[np.float64]
-    """Calibrated answers for the training rows [n, genres], each from a model that had not seen its group."""
+    """Calibrated answers for the training rows [n, n_classes], each from a model that had not seen its group."""
     evaluations: dict[str, evaluate.Evaluation]
     """`cross_validation` (the training rows, out of fold) and, where there are rows, `validation` and `test`."""
     songs: dict[str, evaluate.Recordings]

@@ -91,7 +91,7 @@ def search(
 
 
 def out_of_fold(family: Family, params: Params, rows: Part, seed: int) -> NDArray[np.float64]:
-    """For each training row the answer of a model that saw nothing of its group, [n, genres]."""
+    """For each training row the answer of a model that saw nothing of its group, [n, n_classes]."""
     answers = np.zeros((len(rows), rows.classes))
     with _one_blas_thread():
         for held in folds(rows.groups.tolist(), rows.labels, FOLDS, seed):

@@ -36,7 +36,7 @@ class Vote:
     graphs: "Sequence[ModelProto]"
 
     def probabilities(self, features: Floats) -> NDArray[np.float64]:
-        """Features [n, d] -> probabilities [n, genres]."""
+        """Features [n, d] -> probabilities [n, n_classes]."""
         rows = np.asarray(features, dtype=np.float32)
         mean: NDArray[np.float64] = np.mean([m.probabilities(rows) for m in self.models], axis=0, dtype=np.float64)
         return mean

@@ -51,7 +51,7 @@ def label_mix(reference: Reference, undrifted: Undrifted, probabilities: Floats,
     undrifted
         The resampled windows.
     probabilities
-        The window's answers, float32 [n, c].
+        The window's answers, float32 [n, n_classes].
     rate
         The false-alarm rate.
     """

@@ -83,7 +83,7 @@ def score(
     features
         Feature rows of the items, float32 [n, d].
     served
-        Probabilities that were answered, float32 [n, c]: the models of one release have the same labels.
+        Probabilities that were answered, float32 [n, n_classes]: the models of one release have the same labels.
     find
         Gives a version's reference, if there is one; without the idle model's own there is no estimate.
     """

@@ -59,7 +59,7 @@ def neighbourhood(base: Baseline, *, seed: int = 20261) -> float:
 def disagreement(served: Floats, other: Floats) -> Floats:
     """How much two models disagree on each item: 0 where they give the same label, else the distance of what they answer.
 
-    Both float32 [n, c]; the result is the total variation, float32 [n], 0 to 1.
+    Both float32 [n, n_classes]; the result is the total variation, float32 [n], 0 to 1.
     """
     differ = served.argmax(axis=1) != other.argmax(axis=1)
     found: Floats = np.where(differ, np.abs(served - other).sum(axis=1) / 2, 0).astype(np.float32)
