@@ -63,8 +63,7 @@ class Settings(BaseSettings):
     mlflow_url: str = "http://127.0.0.1:5500"
     dagster_url: str = "http://127.0.0.1:3300"
     gateway_url: str = "http://127.0.0.1:8405"
-    # Addresses for people's browsers, where those between the services are not theirs (containers, a proxy): every link
-    # is made of them. Empty: the same as between the services.
+    # Addresses for people's browsers, where links are not to be made of those between the services (containers, a proxy).
     mlflow_public_url: str = ""
     dagster_public_url: str = ""
     gateway_public_url: str = ""

@@ -76,10 +76,10 @@ def test_every_field_that_the_launchpad_shows_says_what_it_is_for() -> None:
 
 def test_every_job_and_sensor_says_what_it_is_for() -> None:
     defs = build_defs(load_settings())
-    sensors = [one for one in defs.sensors or [] if isinstance(one, dg.SensorDefinition)]
-    jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
-    assert sensors
-    assert [one.name for one in (*sensors, *jobs) if not one.description] == []
+    said = {one.name: one.description for one in defs.sensors or [] if isinstance(one, dg.SensorDefinition)}
+    assert said
+    said |= {job.name: job.description for job in defs.resolve_all_job_defs() if not job.name.startswith("__")}
+    assert [name for name, description in said.items() if not description] == []
 
 
 def test_groups_sort_in_flow_order() -> None:

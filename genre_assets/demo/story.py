@@ -2,16 +2,15 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
 from genre_assets import keys
 from genre_assets.database import Database
+from genre_assets.demo.narrator import Narrator, Told
 from genre_assets.demo.traffic import Request, Traffic
 from genre_assets.errors import PermanentFailure
 from genre_assets.labels import of_names
@@ -33,33 +32,6 @@ SETTINGS = {
 }
 MOST_WINDOWS = 14  # of one kind of traffic, before the story gives up
 REACTION_SECONDS = 120.0  # from the last item of a window to its verdict, and from a decision to the switch
-
-
-@dataclass
-class Told:
-    """What the closing table reports."""
-
-    rows: list[tuple[str, str]] = field(default_factory=list)
-
-    def add(self, what: str, value: object) -> None:
-        """One line of the table."""
-        self.rows.append((what, str(value)))
-
-
-class Narrator:
-    """Prints each step with the seconds since the start."""
-
-    def __init__(self) -> None:
-        self.console = Console(highlight=False, soft_wrap=True)
-        self.start = time.monotonic()
-
-    def chapter(self, title: str) -> None:
-        """A new step."""
-        self.console.print(f"\n[bold]{title}[/]")
-
-    def say(self, text: str) -> None:
-        """One line of progress."""
-        self.console.print(f"[dim]{time.monotonic() - self.start:6.1f} s[/]  {text}")
 
 
 def tell(audio: Path | None) -> None:

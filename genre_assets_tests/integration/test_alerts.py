@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from genre_assets.database import Database
-from genre_assets.demo.story import Narrator, Watch
+from genre_assets.demo.narrator import Narrator
+from genre_assets.demo.story import Watch
 from genre_assets.demo.traffic import Traffic
 from genre_assets.stack.services.dagster import DagsterDaemon
 from genre_assets_tests.live import Stack, environment

@@ -42,12 +42,9 @@ def materialised(stack: Stack) -> dict[str, float]:
     }
 
 
-def test_the_story_goes_from_audio_to_the_fallback_and_back(stack: Stack) -> None:
+def test_the_story_goes_to_the_fallback_and_back_says_what_it_left_out_and_ends_its_settings(stack: Stack) -> None:
     for told in ("fallback serves after", "champion serves after", "serves now", "objective", "Triton metrics"):
         assert told in stack.told
-
-
-def test_the_story_says_what_it_left_out_and_that_its_own_settings_end(stack: Stack) -> None:
     assert "left out: notes/: 1 file in a folder that is no label's" in stack.told
     assert "8. The story's settings end" in stack.told
     assert f"{stack.settings.window_size} distinct items (GENRE_WINDOW_SIZE)" in stack.told

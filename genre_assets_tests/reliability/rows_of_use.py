@@ -127,7 +127,7 @@ MODELS = (
         "After k of m bad windows the fallback serves, you are notified; after j clean ones the champion returns",
         "Look at the report that the alert links to",
         (
-            "integration/test_main_job.py::test_the_story_goes_from_audio_to_the_fallback_and_back",
+            "integration/test_main_job.py::test_the_story_goes_to_the_fallback_and_back_says_what_it_left_out_and_ends_its_settings",
             "integration/test_alerts.py::test_the_story_opened_an_alert_and_resolved_it",
         ),
     ),
