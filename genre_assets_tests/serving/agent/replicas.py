@@ -159,13 +159,9 @@ def fleet_of(
         stack.callback(store.client.close)
         replicas = []
         for number in range(count):
-            proxies = (
-                FaultProxy((at.hostname or "", at.port or 0)),
-                FaultProxy(("127.0.0.1", urlsplit(s3.s3_endpoint_url or "").port or 0)),
-            )
-            for proxy in proxies:
-                stack.enter_context(proxy)
-            replicas.append(Replica(_settings(folder, number, common, *proxies), *proxies))
+            books = stack.enter_context(FaultProxy((at.hostname or "", at.port or 0)))
+            objects = stack.enter_context(FaultProxy(("127.0.0.1", urlsplit(s3.s3_endpoint_url or "").port or 0)))
+            replicas.append(Replica(_settings(folder, number, common, books, objects), books, objects))
             home = replicas[-1].settings.home
             (home / "environments").mkdir(parents=True)
             (home / "environments" / environment.lock.hash).symlink_to(environment.folder)

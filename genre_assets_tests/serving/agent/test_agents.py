@@ -77,6 +77,7 @@ def test_a_release_that_no_replica_can_load_is_taken_back_on_all_and_the_books_s
     fleet.store.write_json(fleet.settings.serving_bucket, keys.CURRENT_RELEASE, {"id": before.release})
 
 
+@pytest.mark.long
 def test_a_replica_that_comes_new_serves_what_all_serve_before_it_answers(fleet: Fleet) -> None:
     one = fleet.replicas[0]
     one.stop()
