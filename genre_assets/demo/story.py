@@ -11,9 +11,8 @@ from rich.table import Table
 from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.demo.narrator import Narrator, Told
-from genre_assets.demo.traffic import Request, Traffic
+from genre_assets.demo.traffic import Request, Traffic, usable_folder
 from genre_assets.errors import PermanentFailure
-from genre_assets.labels import of_names
 from genre_assets.settings import Settings
 from genre_assets.stack.orchestrate import launch_and_follow
 from genre_assets.store import ObjectStore, s3_client
@@ -35,13 +34,10 @@ REACTION_SECONDS = 120.0  # from the last item of a window to its verdict, and f
 
 
 def tell(audio: Path | None) -> None:
-    """Run the whole story on a folder of audio, or on synthetic sample music.
-
-    Raises `BadInput` for a folder without audio in sub-folders, before anything is started.
-    """
+    """Run the whole story on a folder of audio (looked at before anything is started), or on synthetic sample music."""
     from genre_assets.stack import local
 
-    audio = _usable(audio) if audio is not None else None
+    audio = usable_folder(audio) if audio is not None else None
     narrator = Narrator()
     told = Told()
     narrator.chapter("1. Start the services")
@@ -58,16 +54,6 @@ def tell(audio: Path | None) -> None:
     settings = local.up(report=narrator.say)
     told.add("windows from now on", f"{settings.window_size} distinct items (GENRE_WINDOW_SIZE)")
     _close(settings, narrator, told)
-
-
-def _usable(audio: Path) -> Path:
-    """The folder; `~` is what shells mean by it, of which some leave it as it is in `AUDIO=~/music`."""
-    from genre_assets.audio.find_audio import find_audio
-    from genre_assets.audio.sources import Folder
-
-    audio = audio.expanduser()
-    find_audio(Folder(audio), of_names([]), closed=False)
-    return audio
 
 
 def _audio(settings: Settings, audio: Path | None, narrator: Narrator, told: Told) -> Path:

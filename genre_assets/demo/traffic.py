@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.audio.decoding.decode import Clip, decode
-from genre_assets.audio.find_audio import SUFFIXES
+from genre_assets.audio.find_audio import SUFFIXES, find_audio
+from genre_assets.audio.sources import Folder
 from genre_assets.errors import BadInput
+from genre_assets.labels import of_names
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,16 @@ class Request:
     source: str
     genre: str
     audio: bytes
+
+
+def usable_folder(folder: Path) -> Path:
+    """The folder; `~` is what shells mean by it, of which some leave it as it is in `AUDIO=~/music`.
+
+    Raises `BadInput` if it is not there, or holds no audio in sub-folders.
+    """
+    folder = folder.expanduser()
+    find_audio(Folder(folder), of_names([]), closed=False)
+    return folder
 
 
 class Traffic:
