@@ -266,4 +266,4 @@ def _close(settings: Settings, narrator: Narrator, told: Told) -> None:
         table.add_row(what, value)
     narrator.console.print()
     narrator.console.print(table)
-    narrator.console.print("The services are up; `make down` stops them.")
+    narrator.console.print("The services are up; `genre-assets down` stops them.")
