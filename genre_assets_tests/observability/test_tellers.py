@@ -1,6 +1,7 @@
 """Each alert has one teller, by docs/observability.md: names there are those of the rules, of Grafana and of the platform."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -21,7 +22,7 @@ GRAFANAS = {rule["title"]: rule for group in PROVISIONED["groups"] for rule in g
 
 def own_keys() -> set[str]:
     """The keys by which the platform and the supervisor report; what follows a colon may be a name."""
-    said = " ".join(open(module.__file__ or "").read() for module in (sources, notifier))  # noqa: PTH123, SIM115
+    said = " ".join(Path(module.__file__ or "").read_text() for module in (sources, notifier))
     fixed = set(re.findall(r'"((?:stale|log|serving|capture):\w+)"', said))
     named = {f"{kind}:*" for kind in re.findall(r'f"(check|run|sensor|service|restarts):\{', said)}
     return fixed | named | {sources.ROUTE_KEY, sources.TRITON_KEY, sources.RETRAINING_KEY, sources.S3_KEY}
