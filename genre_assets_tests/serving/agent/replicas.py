@@ -146,7 +146,7 @@ def fleet_of(
     common = {
         "s3_endpoint_url": s3.s3_endpoint_url, "s3_secret_key": s3.s3_secret_key, "database_url": database.url,
         "serving_bucket": BUCKET, "serving_extractors": 1, "serving_agents": True, "release_key": "key-of-the-fleet",
-        "replica_lost_seconds": LOST_SECONDS, "replica_timeout_seconds": 60, "triton_admin_token": "token-of-the-tests",
+        "replica_lost_seconds": LOST_SECONDS, "replica_timeout_seconds": 240, "triton_admin_token": "token-of-the-tests",
         "triton_door_key": "key-of-the-tests", "environment_source": "local", "spool_max_mb": 16,
     }  # fmt: skip
     (folder / "platform").mkdir(parents=True)

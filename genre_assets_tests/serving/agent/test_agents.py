@@ -35,7 +35,8 @@ def fleet(
         fleet_of(folder, execution_environment, s3_settings, database) as made,
     ):
         assert all(not one.asked()[0] for one in made.replicas), "nothing is released: nobody may answer"
-        assert made.promote("champion").success
+        first = made.promote("champion")
+        assert first.success, [one.log() for one in made.replicas]
         wait_until_ready(made)
         yield made
 
