@@ -61,7 +61,8 @@ def test_every_job_and_sensor_says_what_it_is_for() -> None:
     sensors = [one for one in defs.sensors or [] if isinstance(one, dg.SensorDefinition)]
     jobs = [job for job in defs.resolve_all_job_defs() if not job.name.startswith("__")]
     assert sensors
-    assert [one.name for one in (*sensors, *jobs) if not one.description] == []
+    described = {**{one.name: one.description for one in sensors}, **{one.name: one.description for one in jobs}}
+    assert [name for name, description in described.items() if not description] == []
 
 
 def test_groups_sort_in_flow_order() -> None:

@@ -21,7 +21,7 @@ from genre_assets.triton.client.prediction import Prediction, decode
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.client.wire import Transport
 from genre_assets_tests.audio.sounds import sound_file
-from genre_assets_tests.inference.test_heard import ask
+from genre_assets_tests.inference.test_heard import at_terminal, lines_of_json
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.toys import clip
 from genre_assets_tests.waiting import until
@@ -85,13 +85,14 @@ def test_the_command_prints_spans_and_each_segment_as_json(live: LiveStack, tmp_
     data = sound_file(PIECE, rate=RATE)
     whole.write_bytes(data)
     broken.write_bytes(data[: len(data) // 2])
-    first, *table = ask(live, str(whole), "--timeline")
-    assert first.endswith("; heard 30 s of 1:13)")
+    code, (_, first, *table) = at_terminal(live, str(whole), "--timeline")
+    assert code == 0
+    assert first.endswith("  heard 30 s of 1:13")
     assert [line.split()[:3] for line in table] == [
         ["0:00", "-", "0:20"], ["0:20", "-", "0:50"], ["0:50", "-", "1:00"], ["1:00", "-", "1:10"], ["1:10", "-", "1:13"],
     ]  # fmt: skip
     assert table[2].endswith("(silent)")
-    sound, line = map(json.loads, ask(live, str(whole), str(broken), "--timeline", "--json", code=1))
+    sound, line = map(json.loads, lines_of_json(live, str(whole), str(broken), "--timeline"))
     assert sound["heard"] == {"from_s": 0.0, "seconds": 30.0, "of_s": 73.0}
     assert len(sound["timeline"]["segments"]) == 8
     assert line["error"].startswith("truncated")
