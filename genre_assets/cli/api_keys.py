@@ -8,11 +8,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from genre_assets.cli.base import AsJson, plain, say, stack_settings, this_person
+from genre_assets.cli.base import AsJson, counted, plain, say, stack_settings, this_person
 from genre_assets.database import Database
 from genre_assets.gateway.access import api_keys
 from genre_assets.gateway.access.api_keys import Scope
 
+NO_KEYS = "there are no keys yet: genre-assets api-keys add NAME --scope predict"
 Name = Annotated[str, typer.Argument(help="Whose it is: a person or a program.")]
 
 
@@ -30,7 +31,9 @@ def show(context: typer.Context, as_json: AsJson = False) -> None:
         made, used = (f"{at:%Y-%m-%d %H:%M}" if at else "never" for at in (key.created_at, key.used_at))
         state = f"revoked {key.revoked_at:%Y-%m-%d %H:%M}" if key.revoked_at else "in force"
         table.add_row(key.name, " ".join(sorted(key.scopes)), *limits, made, plain(key.created_by), used, state)
-    Console().print(table)
+    if found:
+        Console().print(table)
+    say(f"{counted(sum(key.revoked_at is None for key in found), 'key is', 'keys are')} in force" if found else NO_KEYS)
 
 
 def add(

@@ -6,7 +6,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from genre_assets.cli.base import AsJson, plain
+from genre_assets.cli.base import AsJson, counted, plain, say
 
 COLOURS = {"ok": "green", "warning": "yellow", "problem": "red"}
 
@@ -28,5 +28,9 @@ def doctor(as_json: AsJson = False) -> None:
             console.print(Text.assemble(mark, f" {one.subject}: ", plain(one.seen)), soft_wrap=True)
             if one.do:
                 console.print(Text.assemble(" " * 9, plain(one.do)), soft_wrap=True)
+    problems, warnings = (
+        sum(one.level is level for one in found) for level in (diagnosis.Level.PROBLEM, diagnosis.Level.WARNING)
+    )
+    say(f"{counted(problems, 'problem', 'problems')}, {counted(warnings, 'warning', 'warnings')}")
     if any(one.level is diagnosis.Level.PROBLEM for one in found):
         raise typer.Exit(1)

@@ -13,6 +13,7 @@ from genre_assets import audit, keys
 from genre_assets.audio.tables import inventory
 from genre_assets.cli import app
 from genre_assets.database import Database
+from genre_assets.gateway.access import api_keys
 from genre_assets.inference import request_log
 from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.drift import evaluate, window_store
@@ -75,6 +76,16 @@ def judged_window(platform: Platform) -> None:
     assert len([*evaluate.evaluate_waiting(platform.database, platform.store, platform.settings)]) == 1
 
 
+def judged_window_with_report(platform: Platform) -> None:
+    judged_window(platform)
+    (judged,) = window_store.newest(platform.database, 2)
+    window_store.save_report(platform.database, judged.window.id, "drift/report.json")
+
+
+def a_key(platform: Platform) -> None:
+    api_keys.create(platform.database, "phone", frozenset({api_keys.Scope.PREDICT}), by="ann")
+
+
 def two_alerts(platform: Platform) -> None:
     book = Alerts(platform.database, [], repeat=timedelta(hours=1))
     for key in ("run:build", "triton"):
@@ -121,6 +132,11 @@ ENDS: list[tuple[str, Callable[[Platform], None], str]] = [
     ("quarantine --limit 1", two_in_quarantine, "1 file is in quarantine; there may be more: --limit 2"),
     ("extract music", clips, r"2 files: 2 rows of 154 features \(default\)"),
     ("extract music -o out.csv", clips_and_a_broken_one, r"3 files: 2 rows of 154 features \(default\), in out\.csv; 1 could not be read"),
+    ("api-keys", nothing, "there are no keys yet.*"),
+    ("api-keys add phone --scope predict", nothing, "the key of phone, for predict.*"),
+    ("api-keys revoke phone", a_key, "the key of phone is revoked"),
+    ("report", judged_window_with_report, r"http://\S+/v1/windows/\S+/report"),
+    ("open", nothing, r"http://\S+:8405"),
     ("history", nothing, "nothing has moved yet"),
     ("history", a_move, "1 move"),
     ("windows", nothing, "no window has been judged yet"),
@@ -137,6 +153,7 @@ ON_THE_STACK = {
     "promote champion --reason test": "champion serves",
 }
 ELSEWHERE = {  # what is too dear to be done once more, with the test that reads what it says at its end
+    "doctor": "cli/test_doctor.py",
     "demo": "the fixture `stack` runs it; integration/test_main_job.py",
     "gtzan": "audio/test_gtzan.py; the data set is not fetched",
     "batch": "integration/test_main_job.py",

@@ -25,9 +25,10 @@ ACTING = [
     "run", "batch", "promote champion --reason r", "rollback 1 --reason r", "ingest music", "ingest --table t.csv",
     "ingest --remove-tables", "predict music", "predict --batch s3://genre-raw/", "review list.csv",
     "review list.csv --take", "backfill", "history", "alerts", "windows", "quarantine", "migrate", "labels",
-    "labels add polka", "labels rename jazz swing", "labels remove jazz",
+    "labels add polka", "labels rename jazz swing", "labels remove jazz", "report", "api-keys",
+    "api-keys add x --scope predict", "api-keys revoke x",
 ]  # fmt: skip
-LOCAL = {"up", "down", "demo", "env", "logs", "status", "gtzan", "extract"}
+LOCAL = {"up", "down", "demo", "env", "logs", "status", "gtzan", "extract", "doctor", "open"}
 """What is about this folder's stack, or about files alone."""
 
 

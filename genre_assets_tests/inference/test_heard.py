@@ -57,16 +57,20 @@ def test_the_command_draws_a_table_at_a_terminal_and_lines_of_json_elsewhere(liv
     assert by_name["long.wav"].endswith(f"{long.model} version {long.version}  heard 30 s of 1:12")
     assert "heard" not in by_name["short.wav"]
     assert "  error: " in by_name["broken.wav"]
-    lines = subprocess.run(
-        [COMMAND, "predict", *named], capture_output=True, text=True, env=addressed(live)
-    ).stdout.splitlines()
-    assert {json.loads(line)["path"] for line in lines} == {*named}
+    assert {json.loads(line)["path"] for line in lines_of_json(live, *named)} == {*named}
 
 
 def addressed(live: LiveStack) -> dict[str, str]:
     """Variables by which a command finds the ensemble."""
     outside = {name: value for name, value in os.environ.items() if not name.startswith("GENRE_")}
     return {**outside, "GENRE_TRITON_GRPC": live.settings.triton_grpc, "GENRE_TRITON_HTTP": live.settings.triton_http}
+
+
+def lines_of_json(live: LiveStack, *arguments: str) -> list[str]:
+    """What `genre-assets predict` prints where no terminal is; an item of these fails."""
+    done = subprocess.run([COMMAND, "predict", *arguments], capture_output=True, text=True, env=addressed(live))
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout.splitlines()
 
 
 def at_terminal(live: LiveStack, *arguments: str) -> tuple[int, list[str]]:

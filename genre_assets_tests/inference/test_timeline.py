@@ -4,7 +4,6 @@ import asyncio
 import fcntl
 import io
 import json
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,8 +21,7 @@ from genre_assets.triton.client.prediction import Prediction, decode
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.client.wire import Transport
 from genre_assets_tests.audio.sounds import sound_file
-from genre_assets_tests.inference.test_heard import addressed, at_terminal
-from genre_assets_tests.live import COMMAND
+from genre_assets_tests.inference.test_heard import at_terminal, lines_of_json
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.toys import clip
 from genre_assets_tests.waiting import until
@@ -89,15 +87,12 @@ def test_the_command_prints_spans_and_each_segment_as_json(live: LiveStack, tmp_
     broken.write_bytes(data[: len(data) // 2])
     code, (_, first, *table) = at_terminal(live, str(whole), "--timeline")
     assert code == 0
-    assert first.endswith("heard 30 s of 1:13")
+    assert first.endswith("  heard 30 s of 1:13")
     assert [line.split()[:3] for line in table] == [
         ["0:00", "-", "0:20"], ["0:20", "-", "0:50"], ["0:50", "-", "1:00"], ["1:00", "-", "1:10"], ["1:10", "-", "1:13"],
     ]  # fmt: skip
     assert table[2].endswith("(silent)")
-    command = [COMMAND, "predict", str(whole), str(broken), "--timeline"]
-    done = subprocess.run(command, capture_output=True, text=True, env=addressed(live))
-    assert done.returncode == 1, done.stderr
-    sound, line = map(json.loads, done.stdout.splitlines())
+    sound, line = map(json.loads, lines_of_json(live, str(whole), str(broken), "--timeline"))
     assert sound["heard"] == {"from_s": 0.0, "seconds": 30.0, "of_s": 73.0}
     assert len(sound["timeline"]["segments"]) == 8
     assert line["error"].startswith("truncated")

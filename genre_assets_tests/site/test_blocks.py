@@ -21,7 +21,7 @@ from genre_assets_tests.site.blocks import WHAT_IS_DONE, Block, blocks
 from genre_assets_tests.test_house import documented
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that Typer brings along, or of click itself
-TOOLS = {"source", "git", "tar", "pytest", "pip"}
+TOOLS = {"source", "git", "tar", "pytest", "pip", "python3", "helm", "kubectl", "apt-get"}
 """What else people type; a test cannot know whether it is right."""
 
 
@@ -60,7 +60,7 @@ def understand(words: list[str]) -> None:
         assert [word for word in words[1:] if "=" not in word and word not in targets] == []
     elif words[:2] == ["docker", "compose"]:
         compose(words[2:])
-    elif words[:2] == ["python", "-m"]:
+    elif [program, *words[1:2]] == ["python", "-m"]:
         assert importlib.util.find_spec(words[2]), words
     else:
         assert program in TOOLS, words

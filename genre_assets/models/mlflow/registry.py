@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 NAME = "genre_classifier"
 MODEL_FOLDER = "model"
 CONSIDERED = "considered"
+DESCRIPTION = (
+    "A version for each model of each family. The alias `champion` names the one that answers, `fallback` the one that stands in "
+    "for it. Aliases are moved by the asset `champion_models` and by `genre-assets rollback`, which write down why "
+    "(`genre-assets history`); the tag `considered` is the newest version that a choice has looked at."
+)
 NO_VERSION = "none"
 """Where an alias that names no version stands, in the audit table."""
 Alias = Literal["champion", "fallback"]
@@ -40,7 +45,7 @@ class RegisteredVersion:
 class ModelRegistry(Tracking):
     """Constructing it does no I/O; every method may raise `TransientFailure` when MLflow's store is away."""
 
-    def register(self, run_id: str, tags: Mapping[str, str]) -> RegisteredVersion:
+    def register(self, run_id: str, tags: Mapping[str, str], description: str = "") -> RegisteredVersion:
         """Make the model that the run has uploaded a new version. A second call for the same run changes nothing."""
         with answering(self.tracking_uri):
             self._registered_model()
@@ -48,7 +53,9 @@ class ModelRegistry(Tracking):
             for found in self._client.search_model_versions(f"name = '{NAME}' and run_id = '{run_id}'"):
                 return self._described(found)
             source = f"{self._client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
-            made = self._client.create_model_version(NAME, source, run_id, tags=dict(tags))
+            made = self._client.create_model_version(
+                NAME, source, run_id, tags=dict(tags), description=description or None
+            )
             reached(Step.REGISTER_VERSION)
             return self._described(made)
 
@@ -169,7 +176,7 @@ class ModelRegistry(Tracking):
         from mlflow.exceptions import MlflowException
 
         try:
-            self._client.create_registered_model(NAME)
+            self._client.create_registered_model(NAME, description=DESCRIPTION)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

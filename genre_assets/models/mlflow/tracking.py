@@ -54,6 +54,9 @@ class TrialRecord:
     ended: datetime | None
 
 
+NO_TELEMETRY = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+
+
 class Tracking:
     """Constructing it does no I/O; every method may raise `TransientFailure` when MLflow's store is away."""
 
@@ -98,8 +101,10 @@ class Tracking:
             self._experiment()
         return EXPERIMENT
 
-    def begin_run(self, key: str, tags: Mapping[str, str], parent: str | None = None) -> str:
+    def begin_run(self, key: str, tags: Mapping[str, str], parent: str | None = None, name: str = "") -> str:
         """A run for the work that `key` names: the one that an interrupted attempt left open, or a new one.
+
+        People see it under `name`, or under the key without one.
 
         One that was interrupted after its parameters were logged is closed as failed: they cannot be logged again. The
         run is shown below `parent`, which the run of an interrupted attempt is moved to.
@@ -112,7 +117,7 @@ class Tracking:
                         self._client.set_tag(left.info.run_id, name, value)
                     return str(left.info.run_id)
                 self._client.set_terminated(left.info.run_id, status="FAILED")
-            named = {**tags, **below, "key": key, "mlflow.runName": key}
+            named = {**tags, **below, "key": key, "mlflow.runName": name or key}
             return str(self._client.create_run(self._experiment(), tags=named).info.run_id)
 
     def end_abandoned(self, is_over: Callable[[str], bool]) -> None:
@@ -182,7 +187,10 @@ class Tracking:
             self._client.log_inputs(run_id, [DatasetInput(described, tags)])
 
     def log_trials(self, run_id: str, trials: Sequence[TrialRecord]) -> None:
-        """A nested run for each trial; those that an interrupted attempt has logged are not logged twice."""
+        """A nested run for each trial; those that an interrupted attempt has logged are not logged twice.
+
+        A pruned trial was ended as it should be: its run is no failed one, and its name and the tag `state` say it.
+        """
         from mlflow.entities import Metric, Param
 
         with answering(self.tracking_uri):
@@ -194,15 +202,16 @@ class Tracking:
                     continue
                 tags = {
                     PARENT_TAG: run_id,
-                    "mlflow.runName": f"trial {trial.number}",
+                    "mlflow.runName": f"trial {trial.number}" + (", pruned" if trial.state == "PRUNED" else ""),
                     "trial": str(trial.number),
+                    "state": trial.state.lower(),
                 }
                 ended = _milliseconds(trial.ended)
                 made = self._client.create_run(experiment, start_time=_milliseconds(trial.started), tags=tags)
                 metrics = [Metric("objective", trial.score, ended, 0)] if trial.score is not None else []
                 params = [Param(name, str(value)) for name, value in trial.params.items()]
                 self._client.log_batch(made.info.run_id, metrics=metrics, params=params)
-                status = "FAILED" if trial.state == "FAIL" else "KILLED" if trial.state == "PRUNED" else "FINISHED"
+                status = "FAILED" if trial.state == "FAIL" else "FINISHED"
                 self._client.set_terminated(made.info.run_id, status=status, end_time=ended)
 
     @property
@@ -212,7 +221,7 @@ class Tracking:
             from mlflow import MlflowClient
 
             _reach(self.tracking_uri)
-            os.environ.update({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", **self._environment})
+            os.environ.update({"MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false", **NO_TELEMETRY, **self._environment})
             # MLflow asks boto3's default session, which keeps the credentials it found first: those of the user's shell,
             # if another library (dagster-aws's compute logs) was quicker.
             boto3.setup_default_session()

@@ -75,7 +75,8 @@ def obtain(
             workers=settings.workers,
         )
 
-    return _run(family.name, key, train, training, registry, settings.features_bucket, parent)
+    name = f"{family.name}, {trials_of(family, settings)} trials, data {training.manifest.version[:6]}"
+    return _run(family.name, key, train, training, registry, settings.features_bucket, parent, name)
 
 
 def obtain_vote(
@@ -100,7 +101,8 @@ def obtain_vote(
             references = [reference_of(registry, m, root / f"r{m.version}") for m in members]
             return vote.build(folders, references, training, seed=settings.seed)
 
-    return _run(vote.NAME, key, train, training, registry, settings.features_bucket, parent)
+    name = f"{vote.NAME} of versions {numbers.replace('-', ', ')}, data {training.manifest.version[:6]}"
+    return _run(vote.NAME, key, train, training, registry, settings.features_bucket, parent, name)
 
 
 def reference_of(registry: ModelRegistry, version: RegisteredVersion, folder: Path) -> "pd.DataFrame":
@@ -118,6 +120,7 @@ def _run(
     registry: ModelRegistry,
     bucket: str,
     parent: str | None = None,
+    name: str = "",
 ) -> Outcome:
     """Train within a run of the registry, and register what comes out. A run that fails is closed as failed.
 
@@ -128,11 +131,14 @@ def _run(
         "family": family, "data_version": data.version, "feature_set": data.feature_set,
         "feature_set_version": data.feature_set_version, CUT_TAG: str(data.cut),
     }  # fmt: skip
-    run_id = registry.begin_run(key, tags, parent)
+    run_id = registry.begin_run(key, tags, parent, name)
     try:
         trained = train()
         text, pictures = _upload(registry, run_id, trained, training, bucket)
-        version = registry.register(run_id, {**tags, "key": key})
+        about = f"{name}: {card.in_one_line(trained.metrics, 'cross_validation')}. The model card is the description of its run."
+        version = registry.register(
+            run_id, {**tags, "key": key}, about
+        )  # the registry's text is short: no place for the card
     except Exception:
         registry.end_run(run_id, failed=True)
         raise

@@ -48,6 +48,7 @@ class MLflow(Service):
             "MLFLOW_SERVE_ARTIFACTS": "true",
             "MLFLOW_ARTIFACTS_DESTINATION": f"s3://{s.mlflow_bucket}",
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
             "MLFLOW_S3_ENDPOINT_URL": s.s3_endpoint_url or "",
             "AWS_ACCESS_KEY_ID": s.s3_access_key,
             "AWS_SECRET_ACCESS_KEY": s.s3_secret_key.get_secret_value(),

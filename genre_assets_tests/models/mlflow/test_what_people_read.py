@@ -1,0 +1,32 @@
+"""Names, descriptions and states as MLflow's pages show them, from a real MLflow store."""
+
+from genre_assets.models.families.catalogue import FAMILIES
+from genre_assets.models.mlflow.registry import NAME, ModelRegistry
+from genre_assets.models.mlflow.tracking import TrialRecord
+from genre_assets.models.tuning import experiment
+from genre_assets.settings import Settings
+from genre_assets_tests.models.conftest import synthetic_training_set
+
+
+def test_an_experiment_has_a_name_that_reads_and_its_version_says_what_it_is(
+    registry: ModelRegistry, small: Settings
+) -> None:
+    training = synthetic_training_set()
+    made = experiment.obtain(FAMILIES["k_neighbors"], training, small, registry)
+    run = registry._client.get_run(made.version.run_id)
+    assert run.info.run_name == f"k_neighbors, 4 trials, data {training.manifest.version[:6]}"
+    version = registry._client.get_model_version(NAME, str(made.version.version))
+    assert version.description.startswith(f"{run.info.run_name}: balanced accuracy ")
+    assert "[" in version.description
+    assert "champion" in registry._client.get_registered_model(NAME).description
+
+
+def test_a_pruned_trial_is_no_failure_and_a_failed_one_is(registry: ModelRegistry) -> None:
+    run_id = registry.begin_run("k", {})
+    states = ("COMPLETE", "PRUNED", "FAIL")
+    registry.log_trials(run_id, [TrialRecord(i, state, None, {"k": i}, None, None) for i, state in enumerate(states)])
+    found = registry._client.search_runs([registry._experiment()], f"tags.mlflow.parentRunId = '{run_id}'")
+    shown = {run.info.run_name: (run.info.status, run.data.tags["state"]) for run in found}
+    assert shown == {
+        "trial 0": ("FINISHED", "complete"), "trial 1, pruned": ("FINISHED", "pruned"), "trial 2": ("FAILED", "fail"),
+    }  # fmt: skip
