@@ -70,8 +70,12 @@ def prometheus(live: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
         stack.enter_context(running(QuickPrometheus(settings)))
         asked = Asked(f"127.0.0.1:{ports['prometheus_port']}")
         until(lambda: len(asked.value("up == 1")) == 5, lambda: str(asked.value("up")), 60)
-        live.client.predict([clip(1), b"rubbish" * 99])
-        until(lambda: bool(asked.value("genre:predictions:rate5m > 0")), "answers were counted and recorded", 60)
+
+        def recorded() -> bool:  # a series that begins with its first answer has no rate until the next
+            live.client.predict([clip(1), b"rubbish" * 99])
+            return bool(asked.value("genre:predictions:rate5m > 0"))
+
+        until(recorded, "answers were counted and recorded", 60, pause=1.0)
         yield asked
     live.database.execute("DELETE FROM automation_beats")
     if not booked:  # other tests share the database
