@@ -96,7 +96,10 @@ def read(
     frame = pd.DataFrame(rows[::-1], columns=list(COLUMNS))
     if not feature_names:
         return frame
-    frame = frame[[values is not None and len(values) == len(feature_names) for values in frame["features"]]]
+    fits = [values is not None and len(values) == len(feature_names) for values in frame["features"]]
+    frame = frame[
+        pd.Series(fits, index=frame.index, dtype=bool)
+    ]  # an empty list would choose no column instead of no row
     wide = pd.DataFrame(frame.pop("features").tolist(), columns=list(feature_names), index=frame.index, dtype="float32")
     return pd.concat([frame, wide], axis=1).reset_index(drop=True)
 
