@@ -21,7 +21,7 @@ from genre_assets_tests.site.blocks import WHAT_IS_DONE, Block, blocks
 from genre_assets_tests.test_house import documented
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that Typer brings along, or of click itself
-TOOLS = {"source", "git", "tar", "pytest", "pip", "python3", "helm", "kubectl", "apt-get"}
+TOOLS = {"source", "git", "tar", "pytest", "pip", "python3", "helm", "kubectl", "apt-get", "systemctl"}
 """What else people type; a test cannot know whether it is right."""
 
 
@@ -52,7 +52,7 @@ def understand(words: list[str]) -> None:
     while re.fullmatch(r"[A-Z][A-Z0-9_]*=.*", words[0]):
         assert words[0].partition("=")[0] in {*documented(), "GENRE_HOME"}, words
         words = words[1:]
-    program = words[0].removeprefix(".venv/bin/")
+    program = re.sub(r"^\.?venv/bin/", "", words[0])
     if program == "genre-assets":
         parse(words[1:])
     elif program == "make":
