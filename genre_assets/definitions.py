@@ -106,7 +106,7 @@ def build_defs(settings: Settings | None = None, resources: dict[str, Any] | Non
     defaults, seconds = default_resources(settings), settings.sensor_interval_seconds
     assets = [asset for group, members in STAGES for asset in _grouped(group, members)]
     return dg.Definitions(
-        assets=assets,
+        assets=dg.with_source_code_references(assets),
         asset_checks=CHECKS,
         jobs=JOBS,
         sensors=[*(_every(seconds, sensor) for sensor in SENSORS), *automation.SENSORS],

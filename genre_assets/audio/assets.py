@@ -7,6 +7,7 @@ tables themselves, a genre at a time.
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import dagster as dg
 
@@ -25,6 +26,9 @@ from genre_assets.runs import pools
 from genre_assets.runs.partitions import label_partitions
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 OWNERS = ["team:ml-platform"]
 
@@ -53,7 +57,7 @@ def _show(
     names: Sequence[str],
     written: Collection[str],
     version: Callable[[str], str],
-    facts: Callable[[str], reports.Facts],
+    facts: Callable[[str], dict[str, Any]],
 ) -> None:
     """Let the page of every genre show what its table holds.
 
@@ -69,6 +73,18 @@ def _show(
             context.add_asset_metadata(told, partition_key=genre)
         else:
             context.log_event(dg.AssetMaterialization(context.asset_key, metadata=told, partition=genre))
+
+
+def _page(
+    facts: "Callable[[pd.DataFrame, Settings, str], reports.Facts]",
+    read: "Callable[[str], pd.DataFrame]",
+    settings: Settings,
+    genre: str,
+) -> dict[str, Any]:
+    """What the page of a genre shows of its table: its facts, and its columns with their types."""
+    table = read(genre)
+    columns = [dg.TableColumn(str(name), str(kind)) for name, kind in table.dtypes.items()]
+    return {**facts(table, settings, genre), "dagster/column_schema": dg.TableSchema(columns)}
 
 
 def _shown(context: dg.AssetExecutionContext, genre: str) -> str | None:
@@ -110,10 +126,11 @@ def raw_audio(
         labels.names(store, settings),
         done.written,
         partial(materialised.inventory_version, store, settings),
-        lambda genre: reports.of_inventory(inventory.read(store, settings, genre), settings, genre),
+        partial(_page, reports.of_inventory, partial(inventory.read, store, settings), settings),
     )
     return dg.MaterializeResult(
         metadata={
+            "result": reports.said_of_inventory(done.tables, done.inspected),
             "inspected": done.inspected,
             "features computed in the same pass": done.extracted,
             "unchanged": done.unchanged,
@@ -155,10 +172,11 @@ def features(
         labels.names(store, settings),
         done.written,
         partial(materialised.features_version, store, settings),
-        lambda genre: reports.of_features(feature_tables.read(store, settings, genre), settings, genre),
+        partial(_page, reports.of_features, partial(feature_tables.read, store, settings), settings),
     )
     return dg.MaterializeResult(
         metadata={
+            "result": reports.said_of_features(done.tables, done.extracted),
             "feature set": f"{settings.feature_set}, version {FEATURE_SETS[settings.feature_set].version}",
             "extracted": done.extracted,
             "of these, computed before": f"{done.before}, by raw_audio or an interrupted run",

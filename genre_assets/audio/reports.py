@@ -19,6 +19,23 @@ VERSION = "version of the table"
 _BLUE, _ORANGE = "#2a6f97", "#e07a2f"
 
 
+def said_of_inventory(tables: "Mapping[str, pd.DataFrame]", inspected: int) -> str:
+    """What a run made of the inventory, in one sentence. `tables` are the inventories of its labels."""
+    files = sum(len(table) for table in tables.values())
+    usable = sum(int((table["verdict"] == OK).sum()) for table in tables.values())
+    return (
+        f"{files:,} files of {len(tables)} labels: {usable:,} usable, {files - usable:,} in quarantine; "
+        f"{inspected:,} looked at in this run."
+    )
+
+
+def said_of_features(tables: "Mapping[str, pd.DataFrame]", extracted: int) -> str:
+    """What a run made of the features, in one sentence. `tables` are the feature tables of its labels."""
+    rows = sum(len(table) for table in tables.values())
+    recordings = sum(int(table["recording"].nunique()) for table in tables.values())
+    return f"{rows:,} segments of {recordings:,} recordings, {len(tables)} labels; {extracted:,} files new in this run."
+
+
 def of_inventory(table: "pd.DataFrame", settings: Settings, genre: str) -> Facts:
     """Metadata of one genre's inventory."""
     usable = table[table["verdict"] == OK]

@@ -59,6 +59,8 @@ def training_set(
     counts = training.recordings_by_genre(made)
     return dg.MaterializeResult(
         metadata={
+            "result": f"{made.manifest.recordings:,} recordings in {made.manifest.groups:,} groups: "
+            f"{', '.join(f'{split} {rows:,} rows' for split, rows in made.manifest.splits.items())}.",
             "rows": made.manifest.rows,
             "recordings": made.manifest.recordings,
             "groups": made.manifest.groups,
@@ -157,6 +159,7 @@ def champion_models(
     }
     return dg.MaterializeResult(
         metadata={
+            "result": "; ".join(_said_of(alias, version) for alias, version in versions.items()) + ".",
             "champion changed": choice.champion.changed,
             "champion reason": choice.champion.reason,
             "champion evidence": dg.MetadataValue.json(dict(choice.champion.evidence)),
@@ -177,6 +180,8 @@ def _model_result(
     context.log.info(f"{outcome.key}: version {outcome.version.version}{' (reused)' if outcome.reused else ''}")
     return dg.MaterializeResult(
         metadata={
+            "result": f"{_said_of(outcome.version.family, outcome.version)}, "
+            f"{'as it was: the data have not changed' if outcome.reused else 'tuned and registered in this run'}.",
             "version": outcome.version.version,
             "reused": outcome.reused,
             "tuning seconds": round(outcome.seconds, 1),
@@ -188,6 +193,19 @@ def _model_result(
         },
         data_version=dg.DataVersion(outcome.version.run_id),
     )
+
+
+def _said_of(name: str, version: RegisteredVersion | None) -> str:
+    """A model in words: `Champion: linear version 2, balanced accuracy 0.67 [0.48, 0.84] on the test recordings`."""
+    name = name.replace("_", " ").capitalize()
+    if version is None:
+        return f"{name}: none"
+    said = f"{name}: {version.family.replace('_', ' ')} version {version.version}"
+    known = "test_balanced_accuracy"
+    if known not in version.metrics:
+        return said
+    middle, low, high = (version.metrics[f"{known}{end}"] for end in ("", "_low", "_high"))
+    return f"{said}, balanced accuracy {middle:.2f} [{low:.2f}, {high:.2f}] on the test recordings"
 
 
 def _figures(version: RegisteredVersion) -> dict[str, Any]:

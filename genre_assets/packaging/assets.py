@@ -32,6 +32,7 @@ def conda_pack(
     made = conda.ensure(settings, store, context.log.info)
     return dg.MaterializeResult(
         metadata={
+            "result": f"Python {made.python} with {len(made.packages)} packages from {made.lock.source}, lock {made.lock.hash[:8]}.",
             "lock": made.lock.hash,
             "source": made.lock.source,
             **({"why not conda-forge": made.not_forge} if made.not_forge else {}),
@@ -75,6 +76,8 @@ def triton_repo(
     report = publish.read_parity(settings, store)
     return dg.MaterializeResult(
         metadata={
+            "result": f"Release {made.id} with {', '.join(f'{role} version {version}' for role, version in made.roles.items())}: "
+            f"{'it goes live' if report['passed'] else 'refused, its golden clips are answered otherwise than offline'}.",
             "release": made.id,
             "new": not known,
             "goes live": report["passed"],

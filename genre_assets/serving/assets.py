@@ -88,6 +88,8 @@ def live_ensemble(
     moved = routes.book(database, wish, live)
     return dg.MaterializeResult(
         metadata={
+            "result": f"The {live.route} serves: {live.release.versions[str(live.version)]['family']} version {live.version} of "
+            f"release {live.release.id}.",
             "release": live.release.id,
             "route": live.route,
             "version": live.version,
@@ -144,6 +146,7 @@ def batch_predictions(
         )
     return dg.MaterializeResult(
         metadata={
+            "result": f"{done.items:,} files answered, {done.failed:,} of them with an error; {done.asked:,} asked in this run.",
             "items": done.items,
             "failed": done.failed,
             "asked in this run": done.asked,

@@ -152,6 +152,7 @@ def _facts(judged: DriftResult, store: ObjectStore, settings: Settings) -> dict[
         for name, finding in judged.findings.items()
     ]
     return {
+        "result": f"{window.items} items of the {window.epoch.route}: {judged.level}. {judged.reason}",
         "window": window.id,
         "level": str(judged.level),
         "reason": judged.reason,
@@ -189,7 +190,9 @@ def drift_pages(
     plots = {name: dg.MetadataValue.md(plot) for name, plot in drawn.plots.items()}
     page = kept(store, settings, "report", drawn.key)
     context.instance.add_run_tags(context.run.run_id, _tags(judged))
-    yield dg.MaterializeResult(metadata={"window": judged.window.id, "reason": judged.reason, **page, **plots})
+    yield dg.MaterializeResult(
+        metadata={"result": f"{judged.level}: {judged.reason}", "window": judged.window.id, **page, **plots}
+    )
 
 
 def kept(store: ObjectStore, settings: Settings, name: str, key: str) -> dict[str, Any]:
