@@ -5,7 +5,7 @@ from dataclasses import asdict
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Header, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import UploadFile
@@ -127,6 +127,19 @@ async def predictions(request_id: str, backend: Here) -> dict[str, list[dict[str
     if not rows:
         raise Problem(HTTPStatus.NOT_FOUND, f"no row of the request {request_id[:200]!r} is in the log (yet)")
     return {"items": [{**row, "ts": row["ts"].isoformat()} for row in rows]}
+
+
+@router.get("/predictions/{request_id}/explanation", summary="Why an item was answered as it was")
+async def explanation(
+    request_id: str, backend: Here, item: Annotated[int, Query(ge=0, lt=10**9)] = 0
+) -> dict[str, Any]:
+    """How usual the sound is, the training clips nearest to it, the features that spoke most; null is unknown, and said why."""
+    rows = await backend.table("explanation", f"--request={request_id}", "--item", str(item))
+    if not rows:
+        raise Problem(
+            HTTPStatus.NOT_FOUND, f"no row of the request {request_id[:200]!r}, item {item}, is in the log (yet)"
+        )
+    return rows[0]
 
 
 def _addresses(body: bytes) -> list[str]:

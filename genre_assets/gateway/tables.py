@@ -1,4 +1,4 @@
-"""`python -m genre_assets.gateway.tables review|quarantine --limit N`: a list as JSON, by a process that ends with it."""
+"""`python -m genre_assets.gateway.tables review|quarantine|explanation`: rows as JSON, by a process that ends with them."""
 
 import argparse
 import json
@@ -12,22 +12,33 @@ from genre_assets.settings import Settings, load_settings
 from genre_assets.store import ObjectStore, s3_client
 
 
-def review(settings: Settings, store: ObjectStore, limit: int) -> list[dict[str, Any]]:
+def review(settings: Settings, store: ObjectStore, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """The answered clips that are worth a label, the most telling first."""
     from genre_assets.serving.feedback.review import candidates
 
     database = Database(settings.database_url.get_secret_value())
-    return [asdict(candidate) for candidate in candidates(database, store, settings, limit=limit)]
+    return [asdict(candidate) for candidate in candidates(database, store, settings, limit=asked.limit)]
 
 
-def quarantine(settings: Settings, store: ObjectStore, limit: int) -> list[dict[str, Any]]:
+def quarantine(settings: Settings, store: ObjectStore, asked: argparse.Namespace) -> list[dict[str, Any]]:
     """The files that are used for nothing, each with its reason, the newest first."""
     from genre_assets.audio.tables import inventory
 
-    return inventory.quarantined(store, settings, limit)
+    return inventory.quarantined(store, settings, asked.limit)
 
 
-LISTS = {"review": review, "quarantine": quarantine}
+def explanation(settings: Settings, store: ObjectStore, asked: argparse.Namespace) -> list[dict[str, Any]]:
+    """Why an item was answered as it was, as the only row; none if it is not in the log."""
+    from genre_assets.serving.feedback.explanation import explain
+
+    database = Database(settings.database_url.get_secret_value())
+    try:
+        return [asdict(explain(database, store, settings, asked.request, asked.item))]
+    except FileNotFoundError:
+        return []
+
+
+LISTS = {"review": review, "quarantine": quarantine, "explanation": explanation}
 
 
 def main() -> int:
@@ -35,10 +46,12 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("what", choices=LISTS)
     parser.add_argument("--limit", type=int, default=50)
+    parser.add_argument("--request", default="")
+    parser.add_argument("--item", type=int, default=0)
     asked = parser.parse_args()
     settings = load_settings()
     try:
-        rows = LISTS[asked.what](settings, ObjectStore(s3_client(settings)), asked.limit)
+        rows = LISTS[asked.what](settings, ObjectStore(s3_client(settings)), asked)
     except GenreError as error:
         print(error, file=sys.stderr)
         return 1

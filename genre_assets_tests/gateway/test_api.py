@@ -5,8 +5,11 @@ from http import HTTPStatus
 from typing import Any
 
 import httpx
+import numpy as np
+import pandas as pd
 import pytest
 
+from genre_assets import keys
 from genre_assets.errors import BadInput
 from genre_assets.gateway.app import create_app
 from genre_assets.settings import load_settings
@@ -53,6 +56,42 @@ def test_a_file_is_answered_and_its_row_is_found_by_the_request(http: httpx.Clie
     (row,) = http.get(where).json()["items"]
     assert (row["label"], row["route"], row["tag"], row["format"]) == (answer["label"], "champion", "gateway", "wav")
     assert "no row" in refused(http.get("/v1/predictions/nobody"), 404)["detail"]
+
+
+def test_an_answer_is_explained_by_the_training_rows_of_its_model(
+    http: httpx.Client, live: LiveStack, bucket: str
+) -> None:
+    (answer,) = http.post("/v1/predict", content=CLIP).json()["answers"]
+    where = f"/v1/predictions/{answer['request_id']}"
+    until(lambda: http.get(where).status_code == HTTPStatus.OK, "the row is in the log", 30)
+    said = http.get(f"{where}/explanation").json()
+    assert (said["label"], said["usual"], said["neighbours"]) == (answer["label"], None, None)
+    assert "cannot be compared" in said["unknown"]
+    features = np.array(http.get(where).json()["items"][0]["features"], np.float32)
+    rows = features * (1 + np.random.default_rng(1).normal(0, 0.2, (60, len(features)))).astype(np.float32)
+    rows[7] = features
+    names = json.loads(live.store.get_bytes(live.settings.serving_bucket, keys.release(live.releases[0].id)))["spec"][
+        "labels"
+    ]
+    frame = pd.DataFrame(rows, columns=[f"f{n}" for n in range(len(features))]).assign(
+        genre=[names[n % 2] for n in range(60)], recording=[f"r{n}" for n in range(60)],
+        key=["blues/a b.wav" if n == 7 else f"{names[n % 2]}/{n}.wav" for n in range(60)],
+        **{f"prob_{name}": 1 / len(names) for name in names},
+    )  # fmt: skip
+    key = keys.reference(answer["version"])
+    live.store.write_parquet(live.settings.serving_bucket, key, frame)
+    try:
+        said = http.get(f"{where}/explanation").json()
+    finally:
+        live.store.delete(live.settings.serving_bucket, key)
+    assert said["neighbours"][0] == {
+        "label": names[1], "key": "blues/a b.wav", "address": f"s3://{bucket}/blues/a b.wav", "distance": 0.0,
+    }  # fmt: skip
+    assert said["neighbours"][1]["address"] == "", "no such file is there"
+    assert said["usual"] > 0.5
+    assert said["features"], said["unknown"]
+    assert all(one["share"] > 0 for one in said["features"])
+    assert "no row" in refused(http.get("/v1/predictions/nobody/explanation"), 404)["detail"]
 
 
 def test_several_files_and_addresses_are_answered_in_their_order(http: httpx.Client, bucket: str) -> None:

@@ -14,6 +14,7 @@ async function ask(blob, name) {
   $("result").hidden = false;
   $("answer").textContent = "";
   $("facts").replaceChildren();
+  $("why").replaceChildren();
   $("probabilities").tBodies[0].replaceChildren();
   showSegments([]);
   $("correct").hidden = true;
@@ -104,6 +105,7 @@ async function showRow(answer) {
         text.textContent = value || "unknown";
         return [term, text];
       }));
+      await explain(answer);
       return;
     }
     await new Promise((done) => setTimeout(done, 250));
