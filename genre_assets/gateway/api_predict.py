@@ -11,12 +11,14 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.requests import ClientDisconnect
 
+from genre_assets.errors import BadInput
 from genre_assets.gateway.access.api_keys import Scope
 from genre_assets.gateway.access.needs import key_of, needs
 from genre_assets.gateway.backend import Here
 from genre_assets.gateway.problems import Problem
 from genre_assets.inference import request_log
 from genre_assets.triton.client.prediction import Prediction
+from genre_assets.triton.client.wire import span_of
 
 router = APIRouter(prefix="/v1", tags=["predictions"], dependencies=[needs(Scope.PREDICT)])
 AUDIO = {"schema": {"type": "string", "format": "binary"}}
@@ -93,6 +95,7 @@ async def predict(
     request: Request,
     backend: Here,
     content_type: Annotated[str, Header()] = "application/octet-stream",
+    traceparent: Annotated[str, Header(description="W3C trace context: the request's id begins with it.")] = "",
     *,
     timeline: bool = False,
 ) -> Answers:
@@ -112,7 +115,9 @@ async def predict(
         items = [await _body(request, most)]
         if items == [b""]:
             raise Problem(HTTPStatus.BAD_REQUEST, "the body is empty: send the bytes of an audio file")
-    answers = [Answer.of(given) for given in await backend.client.predict(items, timeline=timeline)]
+    answers = [
+        Answer.of(given) for given in await backend.client.predict(items, timeline=timeline, trace=_trace(traceparent))
+    ]
     if len(answers) == 1 and answers[0].error:
         code, _, words = answers[0].error.partition(": ")
         where: dict[str, Any] = {"request_id": answers[0].request_id, "item": answers[0].item}
@@ -140,6 +145,15 @@ async def explanation(
             HTTPStatus.NOT_FOUND, f"no row of the request {request_id[:200]!r}, item {item}, is in the log (yet)"
         )
     return rows[0]
+
+
+def _trace(traceparent: str) -> str:
+    """The header, or nothing where it is none: W3C has a damaged one ignored."""
+    try:
+        span_of(traceparent)
+    except BadInput:
+        return ""
+    return traceparent
 
 
 def _addresses(body: bytes) -> list[str]:

@@ -4,6 +4,7 @@ Only constants and tiny pure helpers; the Triton models import this module.
 """
 
 import hashlib
+import re
 import uuid
 from typing import Final
 
@@ -52,13 +53,18 @@ GRPC_ADMIN_HEADER: Final = "triton-grpc-protocol-admin-token"
 DOOR_HEADER: Final = "door-key"  # Triton answers inference to nobody without it; clients neither know nor need it
 GRPC_DOOR_HEADER: Final = "triton-grpc-protocol-door-key"
 
+_TRACED: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16}-\d+)")
+
 
 def row_id(request_id: str, item: int) -> uuid.UUID:
     """Id of an item's row in the prediction log.
 
-    A request id that is a UUID names the request for ever, so a retry under it gives the same rows and is logged once.
-    Any other id is the client's own affair (many send "1" each time): its rows get ids of their own.
+    A request id that is a UUID, or trace, span and number (see `client.wire`), names the request for ever, so a retry under it
+    gives the same rows and is logged once. Any other id is the client's own affair (many send "1" each time): its rows get
+    ids of their own.
     """
+    if traced := _TRACED.fullmatch(request_id):
+        return uuid.uuid5(uuid.UUID(traced[1]), f"{traced[2]}-{item}")
     try:
         return uuid.uuid5(uuid.UUID(request_id), str(item))
     except ValueError:

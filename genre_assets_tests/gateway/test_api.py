@@ -1,6 +1,7 @@
 """The REST interface before a real ensemble: answers, errors as RFC 9457 says them, labels, and who may not ask."""
 
 import json
+import secrets
 from http import HTTPStatus
 from typing import Any
 
@@ -92,6 +93,20 @@ def test_an_answer_is_explained_by_the_training_rows_of_its_model(
     assert said["features"], said["unknown"]
     assert all(one["share"] > 0 for one in said["features"])
     assert "no row" in refused(http.get("/v1/predictions/nobody/explanation"), 404)["detail"]
+
+
+def test_the_trace_of_the_caller_is_found_in_the_log(http: httpx.Client) -> None:
+    span = f"{secrets.token_hex(16)}-{secrets.token_hex(8)}"
+    for _ in range(2):  # sent again, as a proxy does: the same request
+        reply = http.post("/v1/predict", content=CLIP, headers={"traceparent": f"00-{span}-01"})
+        (answer,) = reply.json()["answers"]
+        assert answer["request_id"] == f"{span}-0"
+    where = f"/v1/predictions/{span}-0"
+    until(lambda: http.get(where).status_code == HTTPStatus.OK, "the row is in the log", 30)
+    assert len(http.get(where).json()["items"]) == 1
+    for damaged in ("00-1-2-3", f"00-{'0' * 32}-{'1' * 16}-01", f"ff-{span}-01"):
+        reply = http.post("/v1/predict", content=CLIP, headers={"traceparent": damaged})
+        assert not reply.json()["answers"][0]["request_id"].startswith(span)
 
 
 def test_several_files_and_addresses_are_answered_in_their_order(http: httpx.Client, bucket: str) -> None:

@@ -100,7 +100,9 @@ def test_a_sound_is_drawn_answered_and_corrected(
             "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
         )
         assert browser.locator(f"#{canvas}").evaluate(colours) > 1, "nothing is drawn"
-    expect(browser.locator("#why")).to_contain_text("How usual this is: unknown")  # this ensemble was trained on nothing
+    expect(browser.locator("#why")).to_contain_text(
+        "How usual this is: unknown"
+    )  # this ensemble was trained on nothing
     browser.get_by_label("Wrong? It is").select_option("jazz")
     browser.get_by_label("says").fill("ann")
     browser.get_by_role("button", name="Send the label").click()

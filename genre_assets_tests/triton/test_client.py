@@ -15,7 +15,7 @@ from genre_assets.triton.client import wire as protocol
 from genre_assets.triton.client.aio import AsyncGenreClient
 from genre_assets.triton.client.sync import GenreClient, Prediction, collect_items
 from genre_assets.triton.client.wire import Transport
-from genre_assets.triton.protocol import REQUEST_FAILED
+from genre_assets.triton.protocol import REQUEST_FAILED, row_id
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.toys import clip
 
@@ -36,6 +36,16 @@ def test_an_item_larger_than_a_request_travels_alone() -> None:
 def test_request_ids_are_uuids_since_those_are_logged_once() -> None:
     (part,) = protocol.batches([b"a"], 4, 10)
     uuid.UUID(part.request_id)
+
+
+def test_a_trace_names_its_requests_for_ever_too() -> None:
+    span = f"{'a1' * 16}-{'b2' * 8}"
+    assert protocol.span_of(f"00-{span}-01") == span
+    assert row_id(f"{span}-0", 1) == row_id(f"{span}-0", 1)
+    assert len({row_id(f"{span}-{n}", item) for n in range(2) for item in range(2)}) == 4
+    assert row_id("1", 0) != row_id("1", 0), "many send it each time"
+    with pytest.raises(BadInput, match="traceparent"):
+        protocol.span_of(f"00-{'0' * 32}-{'b2' * 8}-01")
 
 
 @pytest.mark.parametrize("item", ["/tmp/a.wav", "http://x/a.wav", "a.wav"])

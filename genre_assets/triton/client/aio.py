@@ -53,7 +53,7 @@ class AsyncGenreClient(wire.ClientCore):
         self._places = asyncio.Semaphore(concurrency)
 
     async def predict(
-        self, items: Sequence[bytes | str], *, log: bool = True, timeline: bool = False
+        self, items: Sequence[bytes | str], *, log: bool = True, timeline: bool = False, trace: str = ""
     ) -> list[Prediction]:
         """Classify items.
 
@@ -66,6 +66,9 @@ class AsyncGenreClient(wire.ClientCore):
         timeline : bool
             True asks also for an answer for each segment of the whole file. An item is then a request of its own, and may
             take longer than `deadline_s`.
+        trace : str
+            W3C `traceparent` of the caller's span: the ids of the requests, and with them the rows of the log, begin with
+            its trace and span.
 
         Returns
         -------
@@ -75,7 +78,7 @@ class AsyncGenreClient(wire.ClientCore):
         Raises
         ------
         BadInput
-            For an item that is neither bytes nor an S3 address.
+            For an item that is neither bytes nor an S3 address, or a `trace` that is no traceparent.
         TransientFailure
             When the server does not answer within the deadline.
         PermanentFailure
@@ -85,7 +88,7 @@ class AsyncGenreClient(wire.ClientCore):
             return []
         if self._known is None:
             self._known = await self._described()
-        work = self._requests(items, self._known.limit, log=log, timeline=timeline)
+        work = self._requests(items, self._known.limit, log=log, timeline=timeline, trace=trace)
         answers = await asyncio.gather(*(self._ask(batch) for batch in work))
         return [prediction for some in answers for prediction in some]
 

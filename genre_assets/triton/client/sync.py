@@ -62,7 +62,9 @@ class GenreClient(wire.ClientCore):
         self._library = _library(transport)
         self._client = self._connection(deadline_s)
 
-    def predict(self, items: Sequence[bytes | str], *, log: bool = True, timeline: bool = False) -> list[Prediction]:
+    def predict(
+        self, items: Sequence[bytes | str], *, log: bool = True, timeline: bool = False, trace: str = ""
+    ) -> list[Prediction]:
         """Classify items.
 
         Parameters
@@ -74,6 +76,9 @@ class GenreClient(wire.ClientCore):
         timeline : bool
             True asks also for an answer for each segment of the whole file. An item is then a request of its own, and may
             take longer than `deadline_s`.
+        trace : str
+            W3C `traceparent` of the caller's span: the ids of the requests, and with them the rows of the log, begin with
+            its trace and span.
 
         Returns
         -------
@@ -83,7 +88,7 @@ class GenreClient(wire.ClientCore):
         Raises
         ------
         BadInput
-            For an item that is neither bytes nor an S3 address.
+            For an item that is neither bytes nor an S3 address, or a `trace` that is no traceparent.
         TransientFailure
             When the server does not answer within the deadline.
         PermanentFailure
@@ -91,7 +96,7 @@ class GenreClient(wire.ClientCore):
         """
         if not items:
             return []
-        work = self._requests(items, self._describe().limit, log=log, timeline=timeline)
+        work = self._requests(items, self._describe().limit, log=log, timeline=timeline, trace=trace)
         if (
             self.concurrency == 1 or len(work) == 1 or timeline
         ):  # the HTTP library stays in the thread that made its client

@@ -1,6 +1,7 @@
 """What the clients share: their options, items to tensors, and what is safe to try again."""
 
 import json
+import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
@@ -34,6 +35,7 @@ _TRANSIENT = (
     "504",
 )
 TOO_LARGE = "message larger than max"  # how gRPC words it, with a status that means many things
+_TRACEPARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-[0-9a-f]{2}")
 _NOT_READY = ("is not ready", "no available versions", "unloading", "not found")
 
 
@@ -81,12 +83,17 @@ class ClientCore:
         address = settings.triton_grpc if transport == "grpc" else settings.triton_http
         return cls(address, transport=transport, **options)
 
-    def _requests(self, items: Iterable[bytes | str], limit: int, *, log: bool, timeline: bool) -> "list[Batch]":
+    def _requests(
+        self, items: Iterable[bytes | str], limit: int, *, log: bool, timeline: bool, trace: str
+    ) -> "list[Batch]":
         """The items as requests that the server takes; probes (`log=False`) are left out of its log.
 
         An item whose timeline is wanted travels alone: it takes long.
         """
-        found = batches(items, 1 if timeline else min(self.batch, limit), self.batch_bytes)
+        found = list(batches(items, 1 if timeline else min(self.batch, limit), self.batch_bytes))
+        if trace:
+            prefix = span_of(trace)
+            found = [replace(batch, request_id=f"{prefix}-{number}") for number, batch in enumerate(found)]
         return [replace(b, request_id=b.request_id if log else PROBE + b.request_id, timeline=timeline) for b in found]
 
     def _asked(self, batch: "Batch") -> dict[str, Any] | None:
@@ -149,6 +156,14 @@ def batches(items: Iterable[bytes | str], size: int, most_bytes: int) -> Iterato
         total += len(data)
     if held:
         yield Batch(tuple(held))
+
+
+def span_of(traceparent: str) -> str:
+    """Trace and span of a W3C `traceparent`, the beginning of ids of requests. Raises `BadInput` for what is none."""
+    found = _TRACEPARENT.fullmatch(traceparent)
+    if found is None or not found[1].strip("0") or not found[2].strip("0"):
+        raise BadInput(f"{traceparent[:80]!r} is no traceparent: 00-<32 hex digits>-<16 hex digits>-<2 hex digits>")
+    return f"{found[1]}-{found[2]}"
 
 
 def encode_item(item: bytes | str) -> bytes:
