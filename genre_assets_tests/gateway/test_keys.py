@@ -19,6 +19,7 @@ from genre_assets.settings import load_settings
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.browser.pages import chromium, page
 from genre_assets_tests.gateway.conftest import gateway
+from genre_assets_tests.gateway.test_pages import assert_usable
 from genre_assets_tests.live import COMMAND, environment
 from genre_assets_tests.serving.live_stack import LiveStack
 
@@ -162,6 +163,7 @@ def test_a_person_signs_in_and_sees_what_the_key_is_for(closed: str, live: LiveS
         browser.set_default_timeout(60_000)
         browser.goto(f"{closed}/review")
         expect(browser.get_by_role("heading", level=1)).to_have_text("Sign in")
+        assert_usable(browser)
         browser.get_by_label("Key").fill("ga_wrong")
         browser.get_by_role("button", name="Sign in").click()
         expect(browser.get_by_role("alert")).to_contain_text("no key in force")

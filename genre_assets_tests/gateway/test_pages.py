@@ -80,6 +80,22 @@ def label_rows(store: ObjectStore) -> list[dict[str, str]]:
     return [row for text in files for row in csv.DictReader(io.StringIO(text))]
 
 
+def assert_usable(browser: Page) -> None:
+    """By everybody, and on a telephone. Fails with what axe says."""
+    found = Axe().run(browser).response["violations"]
+    serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in {"serious", "critical"}]
+    assert not serious, (browser.url, serious)
+    browser.set_viewport_size({"width": 360, "height": 700})
+    assert browser.evaluate("document.documentElement.scrollWidth") <= 360, browser.url
+    browser.set_viewport_size({"width": 1200, "height": 900})
+
+
+def test_the_forms_of_the_models_page_are_usable(browser: Page, front_door: str) -> None:
+    browser.goto(f"{front_door}/models")
+    expect(browser.get_by_role("button", name="Move the route")).to_be_visible()
+    assert_usable(browser)
+
+
 def test_a_sound_is_drawn_answered_and_corrected(
     browser: Page, front_door: str, live: LiveStack, store: ObjectStore, tmp_path: Path
 ) -> None:
@@ -143,12 +159,7 @@ def test_each_page_shows_what_is_known_fits_a_telephone_and_has_no_serious_fault
         expect(browser.get_by_role("heading", level=1)).to_have_text(title)
         for scheme in ("light", "dark") if path in {"/windows", "/alerts"} else ("light",):
             browser.emulate_media(color_scheme=scheme)
-            found = Axe().run(browser).response["violations"]
-            serious = [(v["id"], v["nodes"][0]["html"]) for v in found if v["impact"] in {"serious", "critical"}]
-            assert not serious, (path, scheme, serious)
-        browser.set_viewport_size({"width": 360, "height": 700})
-        assert browser.evaluate("document.documentElement.scrollWidth") <= 360, path
-        browser.set_viewport_size({"width": 1200, "height": 900})
+            assert_usable(browser)
     assert all(url.startswith((history, "blob:")) for url in asked), asked
     browser.goto(f"{history}/windows")
     row = browser.locator("tbody tr").first
