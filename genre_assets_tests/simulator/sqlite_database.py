@@ -37,7 +37,7 @@ _CHANGE = "INSERT INTO|UPDATE|DELETE FROM"
 _AS_THEY_ARE = frozenset({str, int, float, bool, type(None)})
 _TYPES = {
     r"(big)?int GENERATED ALWAYS AS IDENTITY PRIMARY KEY": "INTEGER PRIMARY KEY AUTOINCREMENT",
-    r"DEFAULT now\(\)": "DEFAULT (now())",
+    r"DEFAULT (now|clock_timestamp)\(\)": "DEFAULT (now())",
     r"\(\(true\)\)": "((1))",
     r"PARTITION BY RANGE \(ts\)": "",
     r"\b(timestamptz|jsonb|uuid|real\[\])": "text",

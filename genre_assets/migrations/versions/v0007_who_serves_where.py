@@ -31,7 +31,7 @@ CREATE TABLE IF NOT EXISTS release_keys (
     public_key text NOT NULL,
     since timestamptz NOT NULL DEFAULT now()
 );
-COMMENT ON TABLE release_keys IS 'keys that have signed here; while it is empty, releases of before are signed once';
+COMMENT ON TABLE release_keys IS 'keys that have signed here: while it is empty, releases of before are signed once';
 """
 
 
