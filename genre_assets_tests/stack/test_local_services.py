@@ -74,7 +74,7 @@ def test_a_port_offset_moves_every_port_and_every_address(tmp_path: Path, monkey
     monkeypatch.setenv("GENRE_PORT_OFFSET", "100")
     moved = configure(tmp_path / "two")
     ports = [name for name in type(plain).model_fields if name.endswith("_port")]
-    assert len(ports) == 14
+    assert len(ports) == 15
     assert all(getattr(moved, name) == getattr(plain, name) + 100 for name in ports)
     assert moved.dagster_url.endswith(str(moved.dagster_port))
     assert moved.triton_grpc.endswith(str(moved.triton_grpc_port))
