@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from genre_assets.cli.base import NOTHING_SERVED, AsJson, plain
 from genre_assets.settings import load_settings
@@ -40,7 +40,7 @@ def status(as_json: AsJson = False) -> None:
 
 def print_status(found: "Status") -> None:
     """The services as a table on standard output, then the route."""
-    table = Table("service", "light", "restarts", "address", "why")
+    table = Table("service", "light", "restarts", Column("address", overflow="fold"), "why")
     colours = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
     for name, service in found.services.items():
         address = service.get("url") or service.get("http") or ""

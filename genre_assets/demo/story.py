@@ -6,7 +6,7 @@ from itertools import islice
 from pathlib import Path
 
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from genre_assets import keys
 from genre_assets.database import Database
@@ -261,7 +261,8 @@ def _close(settings: Settings, narrator: Narrator, told: Told) -> None:
     told.add("try it, review, alerts", settings.gateway_link)
     told.add("Triton", f"gRPC {settings.triton_grpc}, HTTP {settings.triton_http}")
     told.add("Triton metrics", f"http://{settings.triton_metrics}/metrics")
-    table = Table("what", "result", title=f"Done in {time.monotonic() - narrator.start:.0f} s", title_justify="left")
+    result = Column("result", overflow="fold")  # a link that is cut off opens nothing
+    table = Table("what", result, title=f"Done in {time.monotonic() - narrator.start:.0f} s", title_justify="left")
     for what, value in told.rows:
         table.add_row(what, value)
     narrator.console.print()

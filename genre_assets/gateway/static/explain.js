@@ -9,12 +9,12 @@ async function explain(answer) {
   if (!reply.ok) { place.append(paragraph(said.detail)); return; }
   if (said.usual === null) { place.append(paragraph(`How usual this is: unknown; ${said.unknown}.`)); return; }
   const share = `${Math.round(1000 * said.usual) / 10}%`;
-  place.append(paragraph(said.usual < 0.01
-    ? `Unlike the training data: ${share} of them lie as far from every label as this sound.`
-    : `As usual as the training data: ${share} of them lie as far from every label as this sound, or farther.`));
+  const kind = said.usual < 0.01 ? "Unlike the training data" : said.usual < 0.1 ? "Unusual" : "Usual";
+  place.append(paragraph(`${kind}: ${share} of the training rows lie as far from every label as this sound, or farther.`));
   if (said.neighbours) place.append(table("Training clips nearest to it", ["Label", "Clip", "Distance", "Listen"], said.neighbours.map(
     (clip) => [clip.label, clip.key, clip.distance.toFixed(1), player(clip)])));
-  if (said.features) place.append(table("Features that spoke most for it", ["Feature", "Value", "Usual", "Less sure without"], said.features.map(
+  if (said.features && !said.features.length) place.append(paragraph("No feature alone decided: with any one of them as usual, the model is as sure."));
+  else if (said.features) place.append(table("Features that spoke most for it", ["Feature", "Value", "Usual", "Less sure without"], said.features.map(
     (one) => [one.feature.replaceAll("_", " "), number(one.value), one.usual.map(number).join(" to "), `${Math.round(100 * one.share)}%`])));
   else place.append(paragraph(`Which features spoke most: unknown; ${said.unknown}.`));
 }
