@@ -201,11 +201,12 @@ def _said_of(name: str, version: RegisteredVersion | None) -> str:
     if version is None:
         return f"{name}: none"
     said = f"{name}: {version.family.replace('_', ' ')} version {version.version}"
-    known = "test_balanced_accuracy"
-    if known not in version.metrics:
-        return said
-    middle, low, high = (version.metrics[f"{known}{end}"] for end in ("", "_low", "_high"))
-    return f"{said}, balanced accuracy {middle:.2f} [{low:.2f}, {high:.2f}] on the test recordings"
+    for part, where in (("test", "on the test recordings"), ("cross_validation", "in cross-validation")):
+        known = f"{part}_balanced_accuracy"
+        if known in version.metrics:  # of few recordings none may be left for the test
+            middle, low, high = (version.metrics[f"{known}{end}"] for end in ("", "_low", "_high"))
+            return f"{said}, balanced accuracy {middle:.2f} [{low:.2f}, {high:.2f}] {where}"
+    return said
 
 
 def _figures(version: RegisteredVersion) -> dict[str, Any]:
