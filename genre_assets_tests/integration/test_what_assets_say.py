@@ -11,7 +11,7 @@ from genre_assets_tests.live import Stack
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 SENTENCES = {
     "training_set": r"[\d,]+ recordings in [\d,]+ groups: train [\d,]+ rows, .*\.",
-    "tuned_xgboost": r"Xgboost: xgboost version \d+, balanced accuracy [01]\.\d\d \[0\.\d\d, [01]\.\d\d\] (in cross-validation|on the test recordings), .*\.",
+    "tuned_xgboost": r"Xgboost: xgboost version \d+, balanced accuracy [01]\.\d\d \[[01]\.\d\d, [01]\.\d\d\] (in cross-validation|on the test recordings), .*\.",
     "champion_models": r"Champion: \w[\w ]* version \d+, balanced accuracy .*; Fallback: .*\.",
     "conda_pack": r"Python 3\.\d+\.\d+ with \d+ packages from [\w-]+, lock \w{8}\.",
     "triton_repo": r"Release \w+ with champion version \d+.*: it goes live\.",
