@@ -8,9 +8,10 @@ from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 from fastapi.templating import Jinja2Templates
 
-from genre_assets import audit, keys
+from genre_assets import audit
 from genre_assets import labels as label_set
 from genre_assets.errors import GenreError
+from genre_assets.gateway import newest_release
 from genre_assets.gateway.access.api_keys import Scope
 from genre_assets.gateway.access.needs import key_of, needs
 from genre_assets.gateway.api_records import shown_alerts, window_as_json
@@ -76,24 +77,12 @@ async def models(request: Request, backend: Here) -> HTMLResponse:
     """What the newest release holds, and every move of a model or a route."""
     release, problem = None, ""
     try:
-        release = await backend.ask(_release, backend)
+        release = await backend.ask(newest_release.manifest, backend.store, backend.settings.serving_bucket)
     except FileNotFoundError:
         problem = "Nothing is released yet. Build with: genre-assets run"
     moves = await backend.ask(audit.history, backend.database, limit=MOVES)
     standing = await backend.ask(route_state.standing, backend.database)
     return page(request, backend, "models.html", release=release, problem=problem, moves=moves, standing=standing)
-
-
-def _release(backend: Backend) -> dict[str, Any]:
-    """The manifest of the newest release, with its roles; read as it is, since `packaging` would cost this process much memory.
-
-    Raises `FileNotFoundError` before the first.
-    """
-    bucket = backend.settings.serving_bucket
-    identifier = backend.store.read_json(bucket, keys.CURRENT_RELEASE)["id"]
-    manifest: dict[str, Any] = backend.store.read_json(bucket, keys.release(identifier))
-    roles = {role: manifest["spec"].get(role) for role in ("champion", "fallback")}
-    return {**manifest, "roles": {role: version for role, version in roles.items() if version is not None}}
 
 
 async def _labels(backend: Backend) -> tuple[list[str], str]:

@@ -8,9 +8,9 @@ from prometheus_client import REGISTRY, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.errors import GenreError
+from genre_assets.gateway import newest_release
 from genre_assets.gateway.exporter import certificates, database_facts, supervisor_facts
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -79,16 +79,12 @@ class PlatformFacts(Collector):
         info = GaugeMetricFamily(
             "genre_model_info", "1 for each model of the newest release", labels=["route", "family", "version"]
         )
-        bucket = self.settings.serving_bucket
         try:
-            identifier = self.store.read_json(bucket, keys.CURRENT_RELEASE)["id"]
-            manifest = self.store.read_json(bucket, keys.release(identifier))
+            found = newest_release.manifest(self.store, self.settings.serving_bucket)
         except FileNotFoundError:
             return
-        for route in database_facts.ROUTES:
-            version = manifest["spec"].get(route)
-            if version is not None:
-                info.add_metric([route, manifest["versions"][str(version)]["family"], str(version)], 1.0)
+        for route, version in found["roles"].items():
+            info.add_metric([route, found["versions"][str(version)]["family"], str(version)], 1.0)
         yield info
 
     def _of_certificates(self) -> list[Metric]:
