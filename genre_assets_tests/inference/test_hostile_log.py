@@ -36,13 +36,9 @@ pytestmark = pytest.mark.stack
 
 
 @pytest.fixture(autouse=True)
-def first_release(live: LiveStack) -> None:
-    """The first release serves, and the log is empty: what other tests have asked has come in, and is removed."""
-    live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-    live.serve("champion")
-    until(lambda: gauges(live).get("genre_log_backlog_bytes", 0) == 0, "the log has come in", 20)
-    read(live.database)
-    live.database.execute("TRUNCATE served_requests")
+def fresh_log(live: LiveStack) -> None:
+    """The first release serves, and the log is empty."""
+    live.fresh_log()
 
 
 def gauges(live: LiveStack) -> dict[str, float]:

@@ -26,6 +26,7 @@ from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.control import TritonControl
 from genre_assets_tests.serving.toys import toy_model
+from genre_assets_tests.waiting import until
 
 
 @dataclass
@@ -52,6 +53,18 @@ class LiveStack:
     def repository(self) -> ModelRepository:
         """The live model repository."""
         return ModelRepository(self.settings.repository)
+
+    def wait_until_logged(self, seconds: float = 60.0) -> None:
+        """Wait until all answers so far are in the database: by the spool itself, whose gauge is of the last round."""
+        spool = self.settings.home / "triton" / "spool"
+        until(lambda: not list(spool.glob("*")), "the spool drains", seconds, 0.1)
+
+    def fresh_log(self) -> None:
+        """The champion of the first release serves, and the log is empty: what was asked has come in, and is removed."""
+        self.store.write_json(self.settings.serving_bucket, "releases/current.json", {"id": self.releases[0].id})
+        self.serve("champion")
+        self.wait_until_logged()
+        self.database.execute("TRUNCATE served_requests")
 
     def serve(self, route: Route) -> Live:
         """Let the newest release serve on this route, as the job `promote` does."""

@@ -12,7 +12,7 @@ from genre_assets.stack.services.triton_watchdog import load_anew
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.leftovers import shm_prefix
 from genre_assets_tests.serving.live_stack import LiveStack
-from genre_assets_tests.serving.rollout.test_faults import fresh_log, load, wait_until_logged
+from genre_assets_tests.serving.rollout.test_faults import fresh_log, load
 from genre_assets_tests.serving.rollout.test_live import stub_processes
 from genre_assets_tests.serving.toys import clip
 
@@ -56,7 +56,7 @@ def test_memory_comes_back_within_a_minute_of_a_large_item_while_clients_ask(
             assert time.monotonic() < end, f"{now:.0f} MB, before {before:.0f} MB"
         assert not stub_processes(live)["pre_processor"] & stubs
     assert (result.failures, result.wrong) == ([], [])
-    wait_until_logged(live)
+    live.wait_until_logged()
     assert len(read(live.database)) == result.answered
 
 
@@ -79,5 +79,5 @@ def test_stubs_that_are_replaced_again_and_again_cost_no_answer_and_no_row(live:
                 load_anew(live.settings.repository, live.control, model)
                 time.sleep(0.3)
     assert (result.failures, result.wrong) == ([], [])
-    wait_until_logged(live)
+    live.wait_until_logged()
     assert len(read(live.database)) == result.answered

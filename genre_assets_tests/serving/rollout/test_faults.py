@@ -71,19 +71,7 @@ def load(live: LiveStack, clients: int = 8) -> Iterator[Load]:
 @pytest.fixture(autouse=True)
 def fresh_log(live: LiveStack) -> None:
     """The champion of the first release serves, and the log is empty."""
-    live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
-    live.serve("champion")
-    wait_until_logged(live)
-    read(live.database)
-    live.database.execute("TRUNCATE served_requests")
-
-
-def wait_until_logged(live: LiveStack, seconds: float = 60.0) -> None:
-    spool = live.settings.home / "triton" / "spool"
-    end = time.monotonic() + seconds
-    while list(spool.glob("*")):
-        assert time.monotonic() < end, "the spool does not drain"
-        time.sleep(0.1)
+    live.fresh_log()
 
 
 def test_killing_each_stub_in_turn_costs_no_answer_and_no_row_and_doubles_none(live: LiveStack) -> None:
@@ -99,7 +87,7 @@ def test_killing_each_stub_in_turn_costs_no_answer_and_no_row_and_doubles_none(l
         time.sleep(1.5)
     assert result.failures == []
     assert result.wrong == []
-    wait_until_logged(live)
+    live.wait_until_logged()
     assert len(read(live.database)) == result.answered
 
 
@@ -113,7 +101,7 @@ def test_a_database_outage_costs_no_answer_and_no_row(live: LiveStack, postgres:
             os.kill(server, signal.SIGCONT)
         time.sleep(1.0)
     assert (result.failures, result.wrong) == ([], [])
-    wait_until_logged(live)
+    live.wait_until_logged()
     assert len(read(live.database)) == result.answered
 
 
