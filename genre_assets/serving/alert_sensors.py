@@ -102,7 +102,7 @@ def alert_on_platform(
         looks = sources.tell_triton(triton.ready(), looks, alerts, url)
         gauges = log_gauges.read(settings.triton_metrics)
         if gauges:
-            counts = sources.tell_log(gauges, settings.spool_max_mb, counts, datetime.now(UTC), alerts)
+            counts = sources.tell_log(gauges, settings.spool_max_mb, counts, datetime.now(UTC), alerts, url)
         fresh, rules = window_reports.freshness(database), Rules.from_settings(settings)
         sources.tell_freshness(fresh, rules, datetime.now(UTC), alerts, url)
     request = retraining_requests.open_request(database)
@@ -131,7 +131,7 @@ def alert_on_s3(
         next(iter(store.list(settings.raw_bucket)), None)
     except (GenreError, FileNotFoundError) as error:
         problem = error
-    failed = sources.tell_s3(problem, int(context.cursor or 0), settings.raw_bucket, alerts)
+    failed = sources.tell_s3(problem, int(context.cursor or 0), settings.raw_bucket, alerts, settings.dagster_link)
     context.update_cursor(str(failed))
     return dg.SkipReason(f"s3://{settings.raw_bucket}: {problem or 'can be listed'}")
 

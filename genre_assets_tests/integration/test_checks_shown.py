@@ -3,17 +3,25 @@
 import fnmatch
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import Any
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 from urllib.request import urlopen
 
 import pytest
 
+from genre_assets.audit import Move
 from genre_assets.database import Database
 from genre_assets.demo.traffic import Traffic
+from genre_assets.errors import PermanentFailure
+from genre_assets.serving.alerts import sources
+from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.drift import window_reports, window_store
+from genre_assets.serving.drift.window_reports import Freshness
+from genre_assets.serving.drift.windows import Rules
 from genre_assets.stack.services import graphql
 from genre_assets.store import ObjectStore, parse_uri, s3_client
 from genre_assets.triton.client.sync import GenreClient
@@ -101,18 +109,72 @@ def test_every_link_of_every_alert_leads_somewhere(stack: Stack) -> None:
     assert of_drift
     assert all({"check", "report"} <= set(alert) for alert in of_drift), of_drift
     for link in links:
-        assert link.startswith(url), link
-        words = urlsplit(link.removeprefix(url))
-        kind, _, name = words.path.strip("/").partition("/")
-        if kind == "runs":
-            found = graphql.query(url, "query($id: ID!) {runOrError(runId: $id) {__typename}}", {"id": name})
-            assert found["runOrError"]["__typename"] == "Run", link
-        elif kind == "assets":
-            assert name in checks, link
-            named = parse_qs(words.query).get("checkDetail", [])
-            assert set(named) <= set(checks[name]), link
-        else:
-            assert kind in {"automation", ""}, link
+        leads_somewhere(url, link, checks)
+
+
+def leads_somewhere(url: str, link: str, checks: Mapping[str, Collection[str]]) -> None:
+    """Ask Dagster for what the link's page is of; `checks` are its assets with the names of their checks."""
+    assert link.startswith(url), link
+    words = urlsplit(link.removeprefix(url))
+    kind, _, name = words.path.strip("/").partition("/")
+    if kind == "runs":
+        found = graphql.query(url, "query($id: ID!) {runOrError(runId: $id) {__typename}}", {"id": name})
+        assert found["runOrError"]["__typename"] == "Run", link
+    elif kind == "assets":
+        assert name in checks, link
+        named = parse_qs(words.query).get("checkDetail", [])
+        assert set(named) <= set(checks[name]), link
+    else:
+        assert kind in {"automation", ""}, link
+
+
+@dataclass
+class Told:
+    """Takes alerts like `Alerts`, and keeps them."""
+
+    reported: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+
+    def report(self, key: str, *_: object, links: Mapping[str, str] | None = None, **__: object) -> None:
+        self.reported.append((key, links or {}))
+
+    def resolve(self, *_: object, **__: object) -> None:
+        pass
+
+
+def test_every_alert_of_every_source_has_a_link_that_leads_somewhere(stack: Stack) -> None:
+    """Those of Triton, S3, the log, silence and sensors too, which do not come up here."""
+    url, checks, told, now = stack.settings.dagster_url, shown(stack), Told(), datetime.now(UTC)
+    alerts = cast(Alerts, told)
+    long_ago = now - timedelta(days=365)
+    lost = {counter.metric: 1.0 for counter in sources.COUNTERS.values()}
+    standing = {"genre_log_backlog_bytes": 1e9, "genre_log_last_success_timestamp_seconds": 1.0}
+    run = graphql.query(url, "{runsOrError(limit: 1) {... on Runs {results {runId}}}}")["runsOrError"]["results"][0]
+    rules = Rules.from_settings(stack.settings)
+    bad: dict[Callable[..., object], Callable[[], object]] = {
+        sources.tell_run: lambda: sources.tell_run("build", run["runId"], url, problem="it failed", alerts=alerts),
+        sources.tell_moves: lambda: sources.tell_moves(
+            [Move(1, now, "route", "champion", "fallback", "drift", "", {})], alerts, url
+        ),
+        sources.tell_triton: lambda: sources.tell_triton(False, 1, alerts, url),
+        sources.tell_s3: lambda: sources.tell_s3(PermanentFailure("away"), 0, "raw", alerts, url),
+        sources.tell_freshness: lambda: sources.tell_freshness(
+            Freshness(long_ago, long_ago, long_ago), rules, now, alerts, url
+        ),
+        sources.tell_log: lambda: sources.tell_log(lost | standing, 1.0, {}, now, alerts, url),
+        sources.tell_sensors: lambda: sources.tell_sensors({"promotion_due": 5}, alerts, url),
+        sources.tell_retraining: lambda: sources.tell_retraining("drift", alerts, url),
+    }
+    known = {value for name, value in vars(sources).items() if name.startswith("tell_")}
+    assert known - bad.keys() == {sources.tell_checks}  # whose links are those of the evaluations: see the test above
+    for tell in bad.values():
+        before = len(told.reported)
+        tell()
+        assert len(told.reported) > before
+    assert len(told.reported) == 3 + len(bad) + len(sources.COUNTERS)  # three of silence, two of the log
+    for key, links in told.reported:
+        assert links, key
+        for link in links.values():
+            leads_somewhere(url, link, checks)
 
 
 def test_every_link_of_every_asset_and_check_leads_somewhere(stack: Stack) -> None:

@@ -124,11 +124,16 @@ def tell_triton(ready: bool, not_ready_before: int, alerts: Alerts, url: str) ->
         alerts.resolve(TRITON_KEY, "the ensemble takes requests again")
         return 0
     if not_ready_before >= 1:
-        alerts.report(TRITON_KEY, "Triton does not serve", "the ensemble is not ready", links={"Dagster": url})
+        alerts.report(
+            TRITON_KEY,
+            "Triton does not serve",
+            "the ensemble is not ready",
+            links={"live ensemble": f"{url}/assets/live_ensemble"},
+        )
     return not_ready_before + 1
 
 
-def tell_s3(problem: Exception | None, failed_before: int, bucket: str, alerts: Alerts) -> int:
+def tell_s3(problem: Exception | None, failed_before: int, bucket: str, alerts: Alerts, url: str) -> int:
     """Whether the raw bucket can be listed: access denied or no bucket at once, silence at the third look in a row.
 
     Returns the failed looks so far.
@@ -137,7 +142,8 @@ def tell_s3(problem: Exception | None, failed_before: int, bucket: str, alerts: 
         alerts.resolve(S3_KEY, f"s3://{bucket} can be listed again")
         return 0
     if failed_before + 1 >= S3_FAILURES or not isinstance(problem, TransientFailure):
-        alerts.report(S3_KEY, "the raw bucket cannot be listed: new audio is not seen", str(problem))
+        links = {"raw audio": f"{url}/assets/raw_audio"}
+        alerts.report(S3_KEY, "the raw bucket cannot be listed: new audio is not seen", str(problem), links=links)
     return failed_before + 1
 
 
@@ -173,32 +179,33 @@ def gauges(text: str) -> dict[str, float]:
 
 
 def tell_log(
-    found: Mapping[str, float], spool_max_mb: float, before: Mapping[str, int], now: datetime, alerts: Alerts
+    found: Mapping[str, float], spool_max_mb: float, before: Mapping[str, int], now: datetime, alerts: Alerts, url: str
 ) -> dict[str, int]:
     """A prediction log that piles up or stands still; and what was lost or refused since the last look (`COUNTERS`).
 
     `before` are the counts that the last look returned. Returns the counts now.
     """
+    links = {"prediction log": f"{url}/assets/served_requests"}
     bytes_waiting = found.get("genre_log_backlog_bytes", 0.0)
     if bytes_waiting / 1e6 > BACKLOG_SHARE * spool_max_mb:
         body = f"{bytes_waiting / 1e6:.0f} of {spool_max_mb:.0f} MB are used; is the database up?"
-        alerts.report("log:backlog", "answers pile up before the database", body, severity="warning")
+        alerts.report("log:backlog", "answers pile up before the database", body, severity="warning", links=links)
     else:
         alerts.resolve("log:backlog", "the log has caught up")
     standing = now.timestamp() - found.get("genre_log_last_success_timestamp_seconds", now.timestamp())
     if standing > LOG_STANDS_SECONDS:
         body = f"nothing was written for {standing / 60:.0f} minutes; see Triton's log for `prediction log`"
-        alerts.report("log:stands", "the prediction log stands still", body)
+        alerts.report("log:stands", "the prediction log stands still", body, links=links)
     else:
         alerts.resolve("log:stands", "the log reaches the database again")
-    return {name: _tell_count(counter, int(_counted(found, counter.metric)), before.get(name, 0), alerts)
+    return {name: _tell_count(counter, int(_counted(found, counter.metric)), before.get(name, 0), alerts, links)
             for name, counter in COUNTERS.items()}  # fmt: skip
 
 
-def _tell_count(counter: Counter, now: int, before: int, alerts: Alerts) -> int:
+def _tell_count(counter: Counter, now: int, before: int, alerts: Alerts, links: Mapping[str, str]) -> int:
     new = now - before if now >= before else now  # one that went down was started again: all that it counts is new
     if new:
-        alerts.report(counter.key, counter.title, f"{new} {counter.body}", severity=counter.severity)
+        alerts.report(counter.key, counter.title, f"{new} {counter.body}", severity=counter.severity, links=links)
     else:
         alerts.resolve(counter.key, counter.resolved)
     return now
@@ -230,5 +237,5 @@ def tell_retraining(reason: str | None, alerts: Alerts, url: str) -> None:
             "training again is asked for",
             f"{reason}; {hint}",
             severity="warning",
-            links={"Dagster": url},
+            links={"champion and fallback": f"{url}/assets/champion_models"},
         )

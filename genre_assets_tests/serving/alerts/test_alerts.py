@@ -233,7 +233,7 @@ def test_a_log_that_does_not_reach_the_database_is_told(alerts: Alerts) -> None:
     none = dict.fromkeys(sources.COUNTERS, 0)
 
     def tell(before: dict[str, int], **found: float) -> dict[str, int]:
-        return sources.tell_log({f"genre_log_{k}": v for k, v in found.items()}, 100.0, before, NOW, alerts)
+        return sources.tell_log({f"genre_log_{k}": v for k, v in found.items()}, 100.0, before, NOW, alerts, "")
 
     assert tell(none, backlog_bytes=30e6) == none
     assert alerts.open_keys() == ["log:backlog"]
@@ -256,10 +256,10 @@ def test_a_log_that_does_not_reach_the_database_is_told(alerts: Alerts) -> None:
 def test_refused_calls_and_lost_clips_are_told_once(alerts: Alerts, name: str) -> None:
     metric, key = sources.COUNTERS[name].metric, sources.COUNTERS[name].key
     found = sources.gauges(f'{metric}{{model="post_processor",version="1"}} 3\n')
-    counts = sources.tell_log(found, 100.0, {}, NOW, alerts)
+    counts = sources.tell_log(found, 100.0, {}, NOW, alerts, "")
     assert counts[name] == 3
     assert alerts.open_keys() == [key]
-    sources.tell_log(found, 100.0, counts, NOW, alerts)
+    sources.tell_log(found, 100.0, counts, NOW, alerts, "")
     assert alerts.open_keys() == []
 
 
