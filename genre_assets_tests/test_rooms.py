@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from genre_assets.cli import COMMANDS
+
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = sorted(path.parent for path in (ROOT / "genre_assets").rglob("__init__.py"))
 
@@ -27,6 +29,11 @@ def test_a_package_says_what_is_in_it_what_may_be_added_and_what_not(room: Path)
 @pytest.mark.parametrize("room", ROOMS, ids=name)
 def test_no_package_is_a_hall(room: Path) -> None:
     assert len([path for path in room.glob("*.py") if path.name != "__init__.py"]) <= 15
+
+
+def test_a_command_is_in_the_room_of_its_panel() -> None:
+    rooms = {name: {one.__module__.split(".")[2] for one in commands} for name, commands in COMMANDS.items()}
+    assert rooms == {name: {name.lower()} for name in COMMANDS}
 
 
 def test_the_docs_name_every_package() -> None:

@@ -1,6 +1,7 @@
 """`genre-assets`: the platform from a terminal. Each command is a thin layer over functions that a notebook can call.
 
-A file for each group of commands; `COMMANDS` holds their panels and order in the help.
+A room for each panel of the help, with a file for each command or few that belong together; `COMMANDS` holds the panels and
+their order. What all share is here: words and options (`base`), and how a command ends (`guard`).
 """
 
 import io
@@ -10,20 +11,11 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli import (
-    alerts,
-    api_keys,
-    audio,
-    doctor,
-    labels,
-    looking,
-    model,
-    opening,
-    serving,
-    stack,
-    status,
-)
+from genre_assets.cli.data import audio, labels, quarantine
 from genre_assets.cli.guard import guarded
+from genre_assets.cli.models import jobs, versions
+from genre_assets.cli.serving import api_keys, batch, predict, promote, review, windows
+from genre_assets.cli.stack import alerts, doctor, pages, services, status
 
 _debug = False
 app = typer.Typer(
@@ -37,14 +29,14 @@ app = typer.Typer(
 )
 COMMANDS = {
     "Stack": (
-        *(stack.up, stack.down, stack.migrate, stack.env, status.status, doctor.doctor, opening.open, looking.logs),
-        *(alerts.alerts, stack.demo),
+        *(services.up, services.down, services.migrate, services.env, status.status, doctor.doctor, pages.open),
+        *(services.logs, alerts.alerts, services.demo),
     ),
-    "Data": (audio.ingest, looking.quarantine, audio.gtzan, audio.extract),
-    "Models": (model.run, model.history, model.rollback),
+    "Data": (audio.ingest, quarantine.quarantine, audio.gtzan, audio.extract),
+    "Models": (jobs.run, versions.history, versions.rollback),
     "Serving": (
-        *(serving.predict, model.batch, model.promote, looking.windows, opening.report, serving.review),
-        serving.backfill,
+        *(predict.predict, batch.batch, promote.promote, windows.windows, windows.report, review.review),
+        windows.backfill,
     ),
 }
 

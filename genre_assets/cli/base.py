@@ -15,6 +15,7 @@ from genre_assets.text import visible
 NOTHING_SERVED = "nothing is served yet; build with: genre-assets run"
 AsJson = Annotated[bool, typer.Option("--json", help="Machine-readable output.")]
 Limit = Annotated[int, typer.Option(min=1, help="At most so many.")]
+NoWait = Annotated[bool, typer.Option("--no-wait", help="Launch the run, print where it is seen, and end.")]
 console = Console(stderr=True, highlight=False)
 
 
@@ -68,3 +69,13 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def run_goes_on() -> Iterator[None]:
+    """Who stops to watch does not stop the run: say so."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"a run that was launched goes on; see {load_settings().dagster_link}/runs")
+        raise

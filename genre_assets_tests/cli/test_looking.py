@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from genre_assets import keys
 from genre_assets.audio.tables import inventory
-from genre_assets.cli import app, looking
+from genre_assets.cli import app
+from genre_assets.cli.data import quarantine
+from genre_assets.cli.serving import windows
 from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.serving.drift import evaluate, window_store
@@ -28,7 +30,8 @@ def settings(
     update = {"window_size": 32, "window_minimum": 24, "database_url": SecretStr(database.url)}
     mine = s3_settings.model_copy(update=update)
     keep_ten(store, mine)
-    monkeypatch.setattr(looking, "stack_settings", lambda *_: mine)
+    for command in (windows, quarantine):
+        monkeypatch.setattr(command, "stack_settings", lambda *_: mine)
     return mine
 
 

@@ -10,7 +10,8 @@ import pytest
 from pydantic import SecretStr
 from typer.testing import CliRunner
 
-from genre_assets.cli import app, opening
+from genre_assets.cli import app
+from genre_assets.cli.serving import windows
 from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.serving.drift import evaluate, window_store
@@ -51,7 +52,7 @@ def test_a_report_is_found_by_its_window_and_the_newest_without_one(
     update = {"window_size": 32, "window_minimum": 24, "database_url": SecretStr(database.url)}
     settings = s3_settings.model_copy(update=update)
     keep_ten(store, settings)
-    monkeypatch.setattr(opening, "stack_settings", lambda *_: settings)
+    monkeypatch.setattr(windows, "stack_settings", lambda *_: settings)
     none = CliRunner().invoke(app, ["report"])
     assert none.exit_code == 1
     assert "no window has a report yet" in " ".join(none.output.split())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from genre_assets.cli import serving
+from genre_assets.cli.serving import predict
 from genre_assets.settings import load_settings
 from genre_assets.triton.control import TritonControl
 
@@ -22,5 +22,5 @@ def test_http_is_asked_only_where_it_belongs_to_the_same_server(
 
     monkeypatch.setattr(TritonControl, "ready", lambda self: False)
     monkeypatch.setattr(TritonControl, "index", empty)
-    assert serving._nothing_is_released(load_settings()) is both
+    assert predict._nothing_is_released(load_settings()) is both
     assert len(looks) == asked

@@ -207,13 +207,14 @@ def test_label_studios_own_library_takes_the_page_and_the_tasks() -> None:
 def test_the_command_writes_tasks_and_the_page_and_takes_labels_of_a_person(
     platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genre_assets.cli import app, serving
+    from genre_assets.cli import app
+    from genre_assets.cli.serving import review
 
     database, store, settings = platform
     store.put_bytes(settings.raw_bucket, "a.wav", b"sound")
     serve(platform, [changed(row, address=f"s3://{settings.raw_bucket}/a.wav") for row in log_rows(32, seed=4)])
     mine = settings.model_copy(update={"database_url": type(settings.database_url)(database.url)})
-    monkeypatch.setattr(serving, "stack_settings", lambda *_: mine)
+    monkeypatch.setattr(review, "stack_settings", lambda *_: mine)
     said = CliRunner().invoke(app, ["review", str(tmp_path / "t.json"), "--format", "label-studio", "--limit", "3"])
     assert said.exit_code == 0, said.output
     assert len(json.loads((tmp_path / "t.json").read_text())) == 3

@@ -9,7 +9,7 @@ import dagster as dg
 import pytest
 
 from genre_assets import audit
-from genre_assets.cli.status import NO_FALLBACK, print_status
+from genre_assets.cli.stack.status import NO_FALLBACK, print_status
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
 from genre_assets.models.data import stored

@@ -1,4 +1,4 @@
-"""The local services: up, down, and the demo that does everything on them."""
+"""The local services and their tables: up, down, migrate, env, logs, and the demo that does everything on them."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from genre_assets.cli.base import say, stack_settings
-from genre_assets.cli.status import print_status
+from genre_assets.cli.stack.status import print_status
+from genre_assets.errors import BadInput
 from genre_assets.settings import load_settings
+from genre_assets.text import visible
 
 
 def up(
@@ -81,6 +83,27 @@ def env(
     else:
         secrets_file.write(file, text)
         say(f"{file} is written, for its owner alone; next: docker compose up --build --wait")
+
+
+def logs(
+    service: Annotated[str, typer.Argument(help="A service, as genre-assets status names it.")],
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="So many of its last lines.")] = 50,
+) -> None:
+    """Print the last lines of what a service of the local stack printed, and where the rest is."""
+    from genre_assets.stack.services.catalogue import services
+
+    settings = load_settings()
+    files = {one.name: one.log for one in services(settings)}
+    files["supervisor"] = settings.home / "logs" / "supervisor.log"
+    if service not in files:
+        raise BadInput(f"there is no service {service!r}; there are: {', '.join(files)}")
+    try:
+        text = files[service].read_text(errors="backslashreplace")
+    except FileNotFoundError:
+        raise BadInput(f"{files[service]} is not there: {service} has not run in {settings.home}") from None
+    for line in text.splitlines()[-lines:]:
+        typer.echo(visible(line))
+    typer.echo(f"all of it: {files[service]}", err=True)
 
 
 def demo(

@@ -1,17 +1,14 @@
-"""Predictions and what comes back from them: predict, review, backfill."""
+"""Files, folders and S3 addresses, answered by the live ensemble: predict."""
 
 import json
 import time
 from dataclasses import asdict
-from datetime import UTC, datetime
-from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from genre_assets.cli.answers import Answers
-from genre_assets.cli.base import NOTHING_SERVED, AsJson, Limit, counted, progress_bar, say, stack_settings, this_person
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, counted, progress_bar, say, stack_settings
+from genre_assets.cli.serving.answers import Answers
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings
 from genre_assets.text import visible
@@ -58,79 +55,6 @@ def predict(
     say(f"{counted(asked, 'item', 'items')} asked, {failed} failed")
     if failed:
         raise typer.Exit(1)
-
-
-class ListFormat(StrEnum):
-    """How the list for labelling is written."""
-
-    CSV = "csv"
-    LABEL_STUDIO = "label-studio"
-
-
-def review(
-    table: Annotated[
-        Path,
-        typer.Argument(
-            help="A file: the list to fill in, or with --take the filled-in one (CSV, or Label Studio's JSON)."
-        ),
-    ],
-    take: Annotated[bool, typer.Option("--take", help="Send the labels in the file to labels/ in S3.")] = False,
-    by: Annotated[
-        str, typer.Option(help="With --take: who labelled, where the file does not say; default: the user.")
-    ] = "",
-    form: Annotated[ListFormat, typer.Option("--format", help="A table, or tasks for Label Studio.")] = ListFormat.CSV,
-    limit: Limit = 50,
-) -> None:
-    """Write the answered clips that are worth a label, each song once, or take labels back: they become training data."""
-    from genre_assets.database import Database
-    from genre_assets.serving.feedback.label_lists import take_labels
-    from genre_assets.serving.feedback.review import candidates, write_list, write_tasks
-    from genre_assets.store import ObjectStore, s3_client
-
-    settings = stack_settings("s3_endpoint_url") if take else stack_settings("s3_endpoint_url", "database_url")
-    store = ObjectStore(s3_client(settings))
-    if take:
-        key, count = take_labels(table, store, settings, by=by or this_person())
-        typer.echo(f"{count} labels sent as {key}")
-        return
-    listed = candidates(Database(settings.database_url.get_secret_value()), store, settings, limit=limit)
-    if form is ListFormat.LABEL_STUDIO:
-        page, mute = write_tasks(table, listed, store, settings)
-        typer.echo(
-            f"{len(listed) - mute} tasks in {table}, the labelling page in {page}: import both into Label Studio, export as "
-            f"JSON, then: genre-assets review EXPORT.json --take"
-        )
-        if mute:
-            say(f"{mute} clips are left out: their audio was not kept, so nothing can be played")
-        return
-    write_list(table, listed)
-    typer.echo(
-        f"{len(listed)} clips listed in {table}: fill in the column genre, then: genre-assets review {table} --take"
-    )
-
-
-def backfill(
-    since: Annotated[datetime | None, typer.Option(help="Windows that closed since then (UTC); default: all.")] = None,
-    pages: Annotated[bool, typer.Option("--pages", help="Also draw the Evidently page of each window.")] = False,
-) -> None:
-    """Judge past windows of answered requests again; safe to interrupt and repeat."""
-    from genre_assets.database import Database
-    from genre_assets.serving.feedback.backfill import backfill as judge_again
-    from genre_assets.store import ObjectStore, s3_client
-
-    settings = stack_settings("s3_endpoint_url", "database_url")
-    done = judge_again(
-        Database(settings.database_url.get_secret_value()),
-        ObjectStore(s3_client(settings)),
-        settings,
-        since=since.replace(tzinfo=UTC) if since else None,
-        pages=pages,
-        on_window=lambda judged: typer.echo(f"{judged.window.id}: {judged.level}: {judged.reason}"),
-    )
-    for window, before, after in done.changed:
-        say(f"{window} was {before}, and is {after} now")
-    of_these = f"{len(done.changed)} with another level than before, {done.cut} cut only now"
-    say(f"{counted(done.judged, 'window', 'windows')} judged again, {of_these}")
 
 
 def _predict_prefix(prefix: str, wait: float, *, as_json: bool) -> None:

@@ -1,0 +1,18 @@
+"""The named jobs of Dagster: run."""
+
+from typing import Annotated
+
+import typer
+
+from genre_assets.cli.base import run_goes_on, say, stack_settings
+
+
+def run(
+    job: Annotated[str, typer.Argument(help="build, ingest, retrain or drift: the same jobs as in the UI.")] = "build",
+) -> None:
+    """Launch a named Dagster job, as the UI does, and wait for it with progress. Exit code 1 if it fails."""
+    from genre_assets.stack.orchestrate import launch_and_follow
+
+    with run_goes_on():
+        launch_and_follow(stack_settings("dagster_url"), job, report=say)
+    say(f"{job}: done")
