@@ -112,13 +112,16 @@ def _postgres(home: Path) -> list[psutil.Process]:
     return []
 
 
-def kill(processes: list[psutil.Process], patience: float = 3.0) -> None:
-    """SIGTERM, a little patience, SIGKILL; processes that are gone already are fine."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
+def kill(processes: list[psutil.Process], patience: float = 3.0, until_dead: float = 15.0) -> None:
+    """SIGTERM, a little patience, SIGKILL; processes that are gone already are fine.
+
+    A killed one has its ports until the kernel has taken its memory apart: for Triton on a busy machine, seconds.
+    """
+    for number, wait in ((signal.SIGTERM, patience), (signal.SIGKILL, until_dead)):
         living = [process for process in processes if not _gone(process)]
         for process in living:
             _signal(process, number)
-        end = time.monotonic() + patience
+        end = time.monotonic() + wait
         while time.monotonic() < end and not all(map(_gone, living)):
             time.sleep(0.02)
 
