@@ -109,7 +109,7 @@ class AsyncGenreClient(ClientCore):
             return await self._done(plan)
 
     async def _done(self, plan: Plan[Made]) -> Made:
-        """Do the steps of a plan; what is raised meanwhile is the plan's to judge."""
+        """Do the steps of a plan; what is raised meanwhile is the plan's to decide on."""
         try:
             step = next(plan)
             while True:

@@ -158,7 +158,7 @@ class GenreClient(ClientCore):
         self.close()
 
     def _done(self, plan: Plan[Made]) -> Made:
-        """Do the steps of a plan; what is raised meanwhile is the plan's to judge."""
+        """Do the steps of a plan; what is raised meanwhile is the plan's to decide on."""
         try:
             step = next(plan)
             while True:
