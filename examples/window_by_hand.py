@@ -15,7 +15,7 @@ settings = load_settings()
 database = Database(settings.database_url.get_secret_value())
 newest = window_store.newest_one(database)
 if newest is None:
-    sys.exit("no window was judged yet")
+    sys.exit("no window was evaluated yet")
 print(f"kept:    {newest.window.id}: {newest.level}, {newest.reason}")
 
 references = References(ObjectStore(s3_client(settings)), settings)

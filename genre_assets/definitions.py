@@ -85,7 +85,7 @@ JOBS = [
         "drift",
         # `drift_reports` reports its checks itself, with each window: a check planned for the run would hide them.
         dg.AssetSelection.assets("drift_reports").without_checks(),
-        description="Judge the windows of answered requests that are full, and act on the verdicts.",
+        description="Evaluate the windows of answered requests that are full, and act on what is found.",
     ),
     dg.define_asset_job(
         "drift_page",

@@ -1,4 +1,4 @@
-"""Ending processes so that none is left: a service's whole session, and strays of a killed supervisor."""
+"""Ending processes so that none is left: a service's whole session, and orphan processes of a killed supervisor."""
 
 import os
 import shutil
@@ -87,7 +87,7 @@ def stopped_members(leader: int) -> list[int]:
     return [pid for pid, state, _ in [(leader, own, ""), *descendants(leader)] if state == "T"]
 
 
-def strays(home: Path) -> list[psutil.Process]:
+def orphan_processes(home: Path) -> list[psutil.Process]:
     """Processes of the stack in `home` that still run, this one and its parents left out."""
     own = {os.getpid(), *(parent.pid for parent in psutil.Process().parents())}
     found: dict[int, psutil.Process] = {}

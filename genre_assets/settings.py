@@ -137,7 +137,7 @@ class Settings(BaseSettings):
     retrain_drift_hours: Hours = 24.0
     # Ready feature tables instead of audio: files or s3:// addresses separated by commas, each `path` or `split=path`.
     feature_tables: str = ""
-    # Fallback: how many held-out clips are perturbed to judge robustness; 0 perturbs features instead of audio.
+    # Fallback: how many held-out clips are perturbed to measure robustness; 0 perturbs features instead of audio.
     robustness_clips: Annotated[int, Field(ge=0)] = 20
     # A fallback's balanced accuracy on perturbed audio is surely above chance, and above this; else there is no fallback.
     fallback_floor: Share = 0.0

@@ -178,10 +178,10 @@ def drift() -> Dashboard:
     """What the windows say, and how old it is."""
     return page("genre_assets: drift and quality", "genre-drift", [
         mapped(graph("Severity by property", "short", ("genre_drift_severity", "{{property}}")), LEVELS),
-        graph("p-value of feature drift", "short", ("genre_drift_p_value", "newest window that could be judged")),
+        graph("p-value of feature drift", "short", ("genre_drift_p_value", "newest window that could be evaluated")),
         graph("Age of what is known", "s",
-              ("time() - genre_drift_window_closed_timestamp_seconds", "newest judged window"),
-              ("time() - genre_unjudged_timestamp_seconds", "items in no judged window"),
+              ("time() - genre_drift_window_closed_timestamp_seconds", "newest evaluated window"),
+              ("time() - genre_unjudged_timestamp_seconds", "items in no evaluated window"),
               ("time() - genre_last_answer_timestamp_seconds", "last answer")),
         series("Share of failed items", "percentunit", """
             SELECT date_trunc('minute', ts) AS time, 'failed' AS metric, avg((error_code IS NOT NULL)::int) AS value
@@ -196,7 +196,7 @@ def drift() -> Dashboard:
         rows("Windows", """
             SELECT closed_at, id, route, version, items, rows, closed_by, level, reason, report FROM drift_windows
             WHERE $__timeFilter(closed_at) ORDER BY closed_at DESC LIMIT 100"""),
-        rows("Features that drifted most in the newest window with a verdict", """
+        rows("Features that drifted most in the newest window that was evaluated", """
             SELECT f->>'name' AS feature, (f->>'q')::float AS q, (f->>'shift')::float AS shift,
             (f->>'spread')::float AS spread FROM jsonb_array_elements((SELECT findings->'feature_drift'->'values'->'features'
             FROM drift_windows WHERE findings->'feature_drift'->'values' ? 'features'

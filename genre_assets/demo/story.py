@@ -227,7 +227,7 @@ class Watch:
                 newest = "SELECT level FROM drift_windows WHERE judged_at IS NOT NULL ORDER BY judged_at DESC LIMIT 1"
                 return f"drift {self.database.rows(newest)[0]['level']}"
             if self.control.route() == route:
-                return "not judged yet"
+                return "not evaluated yet"
             time.sleep(0.5)
         raise PermanentFailure(
             f"no verdict {REACTION_SECONDS:.0f} s after a full window: is the daemon up? Try: genre-assets status"

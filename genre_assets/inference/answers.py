@@ -5,7 +5,7 @@ numpy and onnxruntime. `items.py` and `features.py` are the pre-processor's side
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from genre_assets.errors import PermanentFailure
 from genre_assets.labels import version_of
 from genre_assets.models.onnx.portable import load_model, vote
+from genre_assets.triton.messages import Message
 from genre_assets.triton.protocol import LONGEST_REQUEST_ID, row_id, short_id
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Facts:
+class Facts(Message):
     """What is known of an item besides its features; travels through the ensemble as JSON. Times in milliseconds."""
 
     fingerprint: str = ""
@@ -45,10 +46,6 @@ class Facts:
     pending: str = ""  # name of the file that holds its bytes, if they may be kept (`capture`)
     not_kept: str = ""  # why there is none although they may
 
-    def encode(self) -> bytes:
-        """As JSON, what is said of it: the next step may be of an older release, which knows fewer things."""
-        return json.dumps({name: value for name, value in asdict(self).items() if value != _UNSAID[name]}).encode()
-
     @property
     def heard(self) -> str:
         """What clients are told of the part that was heard, as JSON; empty if none was."""
@@ -57,17 +54,9 @@ class Facts:
         whole = round(self.duration_s, 3) if self.duration_s else None
         return json.dumps({"from_s": round(self.heard_from_s, 3), "seconds": round(self.heard_s, 3), "of_s": whole})
 
-    @classmethod
-    def decode(cls, text: bytes) -> "Facts":
-        """From JSON."""
-        return cls(**json.loads(text))
-
-
-_UNSAID = asdict(Facts())
-
 
 @dataclass(frozen=True)
-class ServedBy:
+class ServedBy(Message):
     """Who answered a request: the predictor's step, not the item's."""
 
     model: str
@@ -81,16 +70,6 @@ class ServedBy:
     def label_set(self) -> str:
         """The version of the label set."""
         return version_of(self.labels)
-
-    def encode(self) -> bytes:
-        """As JSON."""
-        return json.dumps(asdict(self)).encode()
-
-    @classmethod
-    def decode(cls, text: bytes) -> "ServedBy":
-        """From JSON."""
-        values = json.loads(text)
-        return cls(**{**values, "labels": tuple(values["labels"])})
 
 
 @dataclass(frozen=True)

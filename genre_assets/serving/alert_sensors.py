@@ -81,7 +81,7 @@ def resolve_on_succeeded_run(
 
 @dg.sensor(
     default_status=RUNNING,
-    description="Opens and resolves alerts on Triton, the route, the prediction log, missing answers and verdicts, and retraining; sends what is due.",
+    description="Opens and resolves alerts on Triton, the route, the prediction log, missing answers, windows that wait, and retraining; sends what is due.",
 )
 def alert_on_platform(
     context: dg.SensorEvaluationContext,

@@ -31,12 +31,12 @@ PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 @dg.sensor(
     job_name="drift",
     default_status=RUNNING,
-    description="Asks for drift when a window of answered items is complete, or waits to be judged.",
+    description="Asks for drift when a window of answered items is complete, or waits to be evaluated.",
 )
 def new_drift_window(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
 ) -> dg.RunRequest | dg.SkipReason:
-    """A window of answered items is complete, or waits for its verdict: run the job drift."""
+    """A window of answered items is complete, or waits to be evaluated: run the job drift."""
     window = window_store.due(database, Rules.from_settings(settings))
     if window is None:
         return dg.SkipReason("no window is complete")
@@ -77,7 +77,7 @@ def drift_page_due(
     """The newest window has no page yet: draw it, when nothing else is to be done."""
     newest = window_store.newest_one(database)
     if newest is None or newest.report is not None:
-        return dg.SkipReason("the newest window has its page" if newest else "no window is judged yet")
+        return dg.SkipReason("the newest window has its page" if newest else "no window is evaluated yet")
     config = {"ops": {"drift_pages": {"config": {"window": newest.window.id}}}}
     return _request(context, f"page-{newest.window.id}", config, {PRIORITY_TAG: "-1"})
 

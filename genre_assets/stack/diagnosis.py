@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from genre_assets.errors import BadInput
-from genre_assets.processes import MARKER, strays
+from genre_assets.processes import MARKER, orphan_processes
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.configuration import ports_for, remembered, stated_outside
 from genre_assets.stack.containers.secrets_file import MADE
@@ -201,7 +201,7 @@ def leftovers(settings: Settings) -> Iterator[Diagnosis]:
             )
         return
     found = []
-    for process in strays(settings.home):
+    for process in orphan_processes(settings.home):
         with suppress(psutil.Error):
             found.append(f"process {process.pid} ({process.name()})")
     shared = list(SHARED_MEMORY.glob(f"{shm_prefix(settings.triton_inner_http_port)}*"))

@@ -17,7 +17,7 @@ from typing import Any
 
 from genre_assets.database import Database
 from genre_assets.errors import GenreError, PermanentFailure
-from genre_assets.processes import MARKER, kill, stopped_members, strays, wait_until_gone
+from genre_assets.processes import MARKER, kill, orphan_processes, stopped_members, wait_until_gone
 from genre_assets.settings import Settings, load_settings
 from genre_assets.shipped.servers import ensure
 from genre_assets.stack.closed_folder import close_to_others
@@ -252,7 +252,7 @@ def _log_tail(settings: Settings, name: str, lines: int = 12) -> str:
 
 def _remove_leftovers(settings: Settings) -> int:
     """Returns how many processes a supervisor that is gone had left."""
-    left_over = strays(settings.home)
+    left_over = orphan_processes(settings.home)
     kill(left_over)
     for service in services(settings):
         service.cleanup()

@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
-from genre_assets.processes import kill, strays
+from genre_assets.processes import kill, orphan_processes
 from genre_assets.serving.alerts import channels
 from genre_assets.settings import load_settings
 from genre_assets.stack.closed_folder import OWNER_ONLY
@@ -104,7 +104,7 @@ class Supervisor:
 
 
 def main() -> None:
-    """Take the lock, end strays of a killed predecessor, keep the services."""
+    """Take the lock, end orphan processes of a killed predecessor, keep the services."""
     os.umask(OWNER_ONLY)
     settings = load_settings()
     lock_file(settings.home).parent.mkdir(parents=True, exist_ok=True)
@@ -117,7 +117,7 @@ def main() -> None:
         lock.write(str(os.getpid()))
         lock.flush()
         state_file(settings.home).unlink(missing_ok=True)  # a killed predecessor's, which says what was
-        kill(strays(settings.home))
+        kill(orphan_processes(settings.home))
         repeat = timedelta(seconds=settings.alert_repeat_seconds)
         notifier = Notifier(settings.home, channels.from_settings(settings), repeat=repeat)
         Supervisor(services(settings), settings.home, notifier).run()

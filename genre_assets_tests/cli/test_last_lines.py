@@ -139,9 +139,9 @@ ENDS: list[tuple[str, Callable[[Platform], None], str]] = [
     ("open", nothing, r"http://\S+:8405"),
     ("history", nothing, "nothing has moved yet"),
     ("history", a_move, "1 move"),
-    ("windows", nothing, "no window has been judged yet"),
+    ("windows", nothing, "no window has been evaluated yet"),
     ("windows", judged_window, "1 window"),
-    ("backfill", nothing, "0 windows judged again, 0 with another level than before, 0 cut only now"),
+    ("backfill", nothing, "0 windows evaluated again, 0 with another level than before, 0 cut only now"),
     ("review list.csv", nothing, r"\d+ clips listed in list\.csv: fill in .*"),
     ("review list.csv --take", a_filled_in_list, "1 labels sent as .*"),
 ]  # fmt: skip

@@ -44,7 +44,7 @@ def said(*words: str) -> str:
 def test_windows_are_listed_with_their_level_and_reason(
     settings: Settings, database: Database, store: ObjectStore
 ) -> None:
-    assert said("windows") == "no window has been judged yet\n"
+    assert said("windows") == "no window has been evaluated yet\n"
     store.write_parquet(settings.serving_bucket, "reference/version=1/part.parquet", reference_frame())
     request_log.insert(database, log_rows(32, seed=4))
     window_store.cut(database, Rules.from_settings(settings), START + timedelta(minutes=10))

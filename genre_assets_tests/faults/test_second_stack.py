@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from genre_assets.processes import strays
+from genre_assets.processes import orphan_processes
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.services import graphql
 from genre_assets.stack.supervision.run_files import supervisor_pid, written_state
@@ -78,7 +78,7 @@ def test_a_taken_port_stops_the_start_with_the_setting_to_change(tmp_path: Path)
     assert done.returncode == 1
     assert f"port {port}" in done.stderr
     assert "GENRE_MLFLOW_PORT" in done.stderr
-    assert strays(tmp_path / "home") == []
+    assert orphan_processes(tmp_path / "home") == []
 
 
 def test_a_stopped_supervisor_is_shown_and_goes_on_with_up(second: Settings) -> None:
@@ -131,7 +131,7 @@ def test_down_leaves_no_process_no_port_and_no_shared_memory(second: Settings, s
     listening: list[Service] = services(second)
     done = command(second.home, "down")
     assert done.returncode == 0, done.stderr
-    assert strays(second.home) == []
+    assert orphan_processes(second.home) == []
     assert not [p for p in psutil.process_iter() if str(second.home) in " ".join(_arguments(p))]
     for port in (port for service in listening for port in service.ports.values()):
         with pytest.raises(ConnectionRefusedError):

@@ -114,12 +114,6 @@ def test_code_that_makes_other_features_than_the_model_wants_does_not_start() ->
         FeatureMaker(reader(), Limits(), feature_set="wishful", version="1", segments=3)
 
 
-def test_facts_and_served_by_travel_as_json() -> None:
-    facts = Facts("f" * 64, "silent", "no sound: ü", 1.5, 2.5, 0.5)
-    assert Facts.decode(facts.encode()) == facts
-    assert ServedBy.decode(SERVED.encode()) == SERVED
-
-
 def test_the_log_row_keeps_the_middle_segment_of_those_there_are() -> None:
     features = np.full((3, 4), np.nan, np.float32)
     features[0], features[1] = 1.0, 2.0

@@ -25,7 +25,7 @@ from genre_assets_tests.serving.toys import clip
 from genre_assets_tests.waiting import until
 
 pytestmark = pytest.mark.stack
-# What this test's services have nothing of: no certificate, no judged window, nothing that waits, no supervisor. The
+# What this test's services have nothing of: no certificate, no evaluated window, nothing that waits, no supervisor. The
 # exporter's own tests show each.
 ELSEWHERE = {
     "genre_certificate_valid", "genre_certificate_not_after_timestamp_seconds", "genre_drift_p_value",

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from genre_assets.processes import strays
+from genre_assets.processes import orphan_processes
 from genre_assets.settings import load_settings
 from genre_assets.stack.configuration import configure
 from genre_assets.stack.services.catalogue import services
@@ -53,4 +53,4 @@ def test_up_starts_them_status_shows_them_and_down_ends_them(tmp_path: Path) -> 
         }  # fmt: skip
     finally:
         assert command("down").returncode == 0
-    assert strays(tmp_path) == []
+    assert orphan_processes(tmp_path) == []

@@ -86,7 +86,7 @@ SERVICES = (
         (
             "faults/test_second_stack.py::test_a_killed_supervisor_leaves_a_stack_that_comes_up_again",
             "stack/supervision/test_lights.py::test_up_believes_no_state_of_a_supervisor_that_is_gone",
-            "stack/supervision/test_keeper.py::test_strays_of_a_killed_supervisor_are_found_and_ended",
+            "stack/supervision/test_keeper.py::test_orphan_processes_of_a_killed_supervisor_are_found_and_ended",
         ),
     ),
     Row(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from genre_assets.demo.synthetic import write_sample_set
-from genre_assets.processes import strays
+from genre_assets.processes import orphan_processes
 from genre_assets.shipped.wheels import SERVERS
 from genre_assets_tests.live import PORT_OFFSET, logs
 from genre_assets_tests.shipped.conftest import UV
@@ -43,5 +43,5 @@ def test_the_wheel_alone_runs_the_demo_in_an_empty_folder(wheel: Path, tmp_path:
     assert "champion serves after" in told
     assert "Traceback" not in told
     assert "fallback" in history
-    assert strays(home) == []
+    assert orphan_processes(home) == []
     assert [path.name for path in empty.iterdir()] == [".genre"]

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from genre_assets.errors import PermanentFailure
-from genre_assets.processes import MARKER, strays
+from genre_assets.processes import MARKER, orphan_processes
 from genre_assets.triton.control import TritonControl
 from genre_assets.triton.leftovers import remove_orphans
 from genre_assets.triton.protocol import ENSEMBLE
@@ -47,7 +47,7 @@ def test_a_killed_build_leaves_no_server_and_no_file(live: LiveStack, tmp_path: 
     pid, port = map(int, build.stdout.readline().split())
     server = psutil.Process(pid)
     family = [server, *server.children(recursive=True)]
-    assert server in strays(tmp_path)  # `down` would end it
+    assert server in orphan_processes(tmp_path)  # `down` would end it
     build.send_signal(signal.SIGKILL)
     build.wait()
     build.stdout.close()

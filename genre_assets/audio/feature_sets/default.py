@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from genre_assets.audio.dsp import filters, rhythm, separation
 from genre_assets.audio.dsp.filters import HOP, MELS, Doubles, Floats
+from genre_assets.audio.dsp.resampling import resampled
 from genre_assets.audio.dsp.spectrum import TINY, Spectrum, analyse
 
 VERSION = "2"
@@ -49,20 +50,9 @@ COLUMNS: tuple[str, ...] = (
 )
 
 
-def at_own_rate(samples: Floats, sample_rate: int) -> Floats:
-    """Resampled to 22,050 Hz (polyphase, Kaiser window) if it is not."""
-    if sample_rate == SAMPLE_RATE:
-        return samples
-    from scipy.signal import resample_poly
-
-    divisor = int(np.gcd(sample_rate, SAMPLE_RATE))
-    resampled: Floats = resample_poly(samples, SAMPLE_RATE // divisor, sample_rate // divisor).astype(np.float32)
-    return resampled
-
-
 def spectrum_of(samples: Floats, sample_rate: int) -> Spectrum:
     """The spectrum of a segment at 22,050 Hz and unit RMS."""
-    samples = at_own_rate(samples, sample_rate)
+    samples = resampled(samples, sample_rate, SAMPLE_RATE)
     rms = float(np.sqrt(np.dot(samples, samples) / len(samples)))
     level = np.float32(1 / rms) if rms > TINY else np.float32(1)
     spectrum = analyse(samples * level, SAMPLE_RATE, chroma=True)

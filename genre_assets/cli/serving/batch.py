@@ -12,7 +12,7 @@ def batch(
         str, typer.Argument(help="s3://bucket/prefix, or of keys in the raw bucket; empty: all of that.")
     ] = "",
     log: Annotated[
-        bool, typer.Option("--log", help="Count the answers as clients' traffic, which drift is judged by.")
+        bool, typer.Option("--log", help="Count the answers as clients' traffic, which drift is looked for in.")
     ] = False,
 ) -> None:
     """Launch the job batch: everything under a prefix is answered into one Parquet; only what is new or changed is asked."""

@@ -24,7 +24,7 @@ def windows(limit: Limit = 20, as_json: AsJson = False) -> None:
         return
     for judged in found:
         window = judged.window
-        when, level = window.closed_at.strftime("%Y-%m-%d %H:%M:%S"), judged.level or "not judged yet"
+        when, level = window.closed_at.strftime("%Y-%m-%d %H:%M:%S"), judged.level or "not evaluated yet"
         answered = f"{window.epoch.route} version {window.epoch.version}, {window.items} items, window {window.id}"
         typer.echo(visible(f"{when}  {level}: {answered}"))
         if judged.reason:
@@ -32,7 +32,7 @@ def windows(limit: Limit = 20, as_json: AsJson = False) -> None:
     if found:
         say_listed(len(found), "window", "windows", limit)
     else:
-        typer.echo("no window has been judged yet")
+        typer.echo("no window has been evaluated yet")
 
 
 def report(
@@ -51,14 +51,14 @@ def report(
     if window is None:
         found = next((one for one in window_store.newest(database, 100) if one.report), None)
         if found is None:
-            raise BadInput("no window has a report yet; genre-assets windows shows what was judged")
+            raise BadInput("no window has a report yet; genre-assets windows shows what was evaluated")
     else:
         found = window_store.by_id(database, window)
         if found is None:
             raise BadInput(f"there is no window {window!r}: genre-assets windows names them")
-    typer.echo(visible(f"{found.window.id}  {found.level or 'not judged yet'}: {found.reason or 'no finding yet'}"))
+    typer.echo(visible(f"{found.window.id}  {found.level or 'not evaluated yet'}: {found.reason or 'no finding yet'}"))
     if found.report is None:
-        raise BadInput(f"{found.window.id} has no report yet: it is written when the window is judged")
+        raise BadInput(f"{found.window.id} has no report yet: it is written when the window is evaluated")
     typer.echo(f"s3://{settings.serving_bucket}/{found.report}")
     address = f"{settings.gateway_link}/v1/windows/{found.window.id}/report"
     if in_browser:
@@ -71,7 +71,7 @@ def backfill(
     since: Annotated[datetime | None, typer.Option(help="Windows that closed since then (UTC); default: all.")] = None,
     pages: Annotated[bool, typer.Option("--pages", help="Also draw the Evidently page of each window.")] = False,
 ) -> None:
-    """Judge past windows of answered requests again; safe to interrupt and repeat."""
+    """Evaluate past windows of answered requests again; safe to interrupt and repeat."""
     from genre_assets.database import Database
     from genre_assets.serving.feedback.backfill import backfill as judge_again
     from genre_assets.store import ObjectStore, s3_client
@@ -88,4 +88,4 @@ def backfill(
     for window, before, after in done.changed:
         say(f"{window} was {before}, and is {after} now")
     of_these = f"{len(done.changed)} with another level than before, {done.cut} cut only now"
-    say(f"{counted(done.judged, 'window', 'windows')} judged again, {of_these}")
+    say(f"{counted(done.judged, 'window', 'windows')} evaluated again, {of_these}")

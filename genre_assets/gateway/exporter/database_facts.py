@@ -57,10 +57,10 @@ def _route(standing: Standing) -> Iterator[Metric]:
 
 
 def _drift(database: Database) -> Iterator[Metric]:
-    """The newest window in which each property could be judged, and the newest of all."""
+    """The newest window in which each property could be evaluated, and the newest of all."""
     severity = GaugeMetricFamily(
         "genre_drift_severity",
-        "0 ok, 1 suspected, 2 detected, of the newest window that could be judged",
+        "0 ok, 1 suspected, 2 detected, of the newest window that could be evaluated",
         labels=["property"],
     )
     newest: DriftResult | None = None
@@ -75,7 +75,7 @@ def _drift(database: Database) -> Iterator[Metric]:
         values = newest.findings[Property.FEATURE_DRIFT].values
         if "p_value" in values:
             yield _gauge(
-                "genre_drift_p_value", "Of the newest window whose features could be judged", values["p_value"]
+                "genre_drift_p_value", "Of the newest window whose features could be evaluated", values["p_value"]
             )
         yield from _moment("genre_drift_window_closed_timestamp_seconds", "When that window ended",
                            newest.window.closed_at)  # fmt: skip
@@ -84,9 +84,9 @@ def _drift(database: Database) -> Iterator[Metric]:
 def _windows(facts: window_reports.Freshness) -> Iterator[Metric]:
     yield from _moment("genre_last_answer_timestamp_seconds", "When the last logged item was answered",
                        facts.last_answer)  # fmt: skip
-    yield from _moment("genre_window_waiting_timestamp_seconds", "Since when the oldest window waits for its verdict",
+    yield from _moment("genre_window_waiting_timestamp_seconds", "Since when the oldest window waits to be evaluated",
                        facts.waiting_since)  # fmt: skip
-    yield from _moment("genre_unjudged_timestamp_seconds", "Since when answered items are in no judged window",
+    yield from _moment("genre_unjudged_timestamp_seconds", "Since when answered items are in no evaluated window",
                        facts.unjudged_since)  # fmt: skip
 
 

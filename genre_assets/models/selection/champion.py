@@ -23,12 +23,12 @@ from genre_assets.models.selection.fallback import Heard, objection, objection_t
 from genre_assets.models.selection.recut import limits_of, recut
 from genre_assets.models.selection.robustness import (
     Perturbed,
-    judge,
     perturb_audio,
     perturb_features,
+    robustness_of,
     spread_over_genres,
 )
-from genre_assets.models.selection.select import Candidate, FallbackVerdict, Verdict
+from genre_assets.models.selection.select import Candidate, ChampionChoice, FallbackChoice
 from genre_assets.models.tuning import evaluate, fit, vote
 from genre_assets.models.tuning.experiment import REFERENCE, reference_of
 from genre_assets.settings import Settings
@@ -44,8 +44,8 @@ ACTOR = "champion_models"
 class Choice:
     """What was decided for both aliases; a verdict that is not `changed` names the version that stays."""
 
-    champion: Verdict
-    fallback: FallbackVerdict
+    champion: ChampionChoice
+    fallback: FallbackChoice
 
 
 def choose(
@@ -125,7 +125,7 @@ class _Election:
     candidates: Sequence[RegisteredVersion]
     fresh: Sequence[RegisteredVersion]
 
-    def champion(self) -> Verdict:
+    def champion(self) -> ChampionChoice:
         """Who is to be champion, by the rules of `select`."""
         current = self.registry.version("champion")
         scores = {c.version: _cross_validation(c) for c in self.candidates}
@@ -161,20 +161,20 @@ class _Election:
             seed=self.settings.seed,
         )
 
-    def fallback(self) -> FallbackVerdict:
+    def fallback(self) -> FallbackChoice:
         """The most robust candidate that may stand in for the champion; call it when that alias has been moved."""
         champion, current = self.registry.version("champion"), self.registry.version("fallback")
         assert champion is not None
         floor, crown = self.settings.fallback_floor, self._loaded(champion).manifest
         fits = current is not None and not self._loaded(current).manifest.differs(crown)
         if current is not None and fits and not self.fresh and objection_to(current, champion, floor) is None:
-            return FallbackVerdict(current.version, False, f"version {current.version} stays: no model is new")
+            return FallbackChoice(current.version, False, f"version {current.version} stays: no model is new")
         # Beside a champion that stays on its own cuts, only models of the same cuts can stand.
         same = crown.cut == self.training.manifest.cut
         pool = self.candidates if same else newest_of_each_family(self.registry, champion.data_version)
         tried = {c.version: c for c in pool if not self._loaded(c).manifest.differs(crown)}
         rows = perturbed_rows(self._unknown_to(champion), crown, self.settings, self.store)
-        judged = {version: judge(self._loaded(one), rows) for version, one in tried.items()}
+        judged = {version: robustness_of(self._loaded(one), rows) for version, one in tried.items()}
         heard = {version: Heard.of(found) for version, found in judged.items()}
         for version, found in heard.items():
             self.registry.tag(tried[version], fallbacks.TAG, found.to_tag())
@@ -186,12 +186,12 @@ class _Election:
             others = {v: why for v, why in objections.items() if v != champion.version}
             said = "; ".join(f"version {v} ({families[v]}): {why}" for v, why in others.items())
             reason = f"no model may stand in for the champion: {said or 'there is no other model'}"
-            return FallbackVerdict(None, current is not None, reason, evidence)
+            return FallbackChoice(None, current is not None, reason, evidence)
         reason = (
             f"{families[chosen]} v{chosen} is the best on degraded audio among families other than the champion's "
             f"({champion.family}): {heard[chosen]}"
         )
-        return FallbackVerdict(chosen, current is None or chosen != current.version, reason, evidence)
+        return FallbackChoice(chosen, current is None or chosen != current.version, reason, evidence)
 
     def _unknown_to(self, version: RegisteredVersion) -> TrainingSet:
         """The training set without held-out rows that a model of older data was trained on."""
@@ -216,8 +216,8 @@ def _cross_validation(version: RegisteredVersion) -> dict[str, float]:
     return {name: version.metrics[metric] for name, metric in figures.items() if metric in version.metrics}
 
 
-def _stays(version: RegisteredVersion, why: str) -> Verdict:
-    return Verdict(version.version, False, f"version {version.version} stays: {why}", {})
+def _stays(version: RegisteredVersion, why: str) -> ChampionChoice:
+    return ChampionChoice(version.version, False, f"version {version.version} stays: {why}", {})
 
 
 def _replaced(model: PortableModel, known: "pd.DataFrame", training: TrainingSet) -> str | None:

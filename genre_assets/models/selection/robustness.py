@@ -146,7 +146,7 @@ def perturb_features(rows: Part, train: Part, *, seed: int) -> Perturbed:
     return Perturbed(moved.astype(np.float32), rows.labels, np.full(len(rows), "feature_noise"), rows.groups)
 
 
-def judge(model: PortableModel, rows: Perturbed) -> Robustness:
+def robustness_of(model: PortableModel, rows: Perturbed) -> Robustness:
     """How the model answers for perturbed rows."""
     answers = model.probabilities(rows.features)
     right = answers.argmax(axis=1) == rows.labels

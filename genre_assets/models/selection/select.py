@@ -18,7 +18,7 @@ class Candidate:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ChampionChoice:
     """What to do, and the figures that say why."""
 
     version: int
@@ -29,7 +29,7 @@ class Verdict:
 
 def first_champion(
     cross_validation: Mapping[int, Mapping[str, float]], reason: str = "the first champion", present: int | None = None
-) -> Verdict:
+) -> ChampionChoice:
     """Without a champion to beat: the version with the best objective in cross-validation on its training rows.
 
     Equal objectives are told apart by the balanced accuracy, then the older version wins. Held-out rows choose nothing
@@ -47,7 +47,7 @@ def first_champion(
             for version, figures in cross_validation.items()
         }
     }
-    return Verdict(best, best != present, f"{reason}: the best objective in cross-validation", evidence)
+    return ChampionChoice(best, best != present, f"{reason}: the best objective in cross-validation", evidence)
 
 
 def challenge(
@@ -58,7 +58,7 @@ def challenge(
     margin: float,
     recall_floor: float,
     seed: int = 0,
-) -> Verdict:
+) -> ChampionChoice:
     """The gate: a challenger wins if it is surely better on held-out recordings and forgets no genre.
 
     Surely better: the lower end of the paired bootstrap interval of the objective's difference is above `margin`. Forgets
@@ -86,14 +86,14 @@ def challenge(
     }
     if not passed:
         reason = f"version {champion.version} stays: no challenger is surely better on {champion.evaluation.recordings}"
-        return Verdict(champion.version, False, f"{reason} held-out recordings", evidence)
+        return ChampionChoice(champion.version, False, f"{reason} held-out recordings", evidence)
     low, winner = max(passed, key=lambda item: item[0])
     reason = f"version {winner.version} beats {champion.version} by at least {low:.3f} in the objective"
-    return Verdict(winner.version, True, reason, evidence)
+    return ChampionChoice(winner.version, True, reason, evidence)
 
 
 @dataclass(frozen=True)
-class FallbackVerdict:
+class FallbackChoice:
     """What becomes of the fallback; `version` is None when no model may be it."""
 
     version: int | None

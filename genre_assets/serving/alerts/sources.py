@@ -157,14 +157,16 @@ def tell_freshness(facts: Freshness, rules: Rules, now: datetime, alerts: Alerts
         alerts.resolve("stale:answers", "items are answered again")
     if facts.waiting_since is not None and now - facts.waiting_since > OVERDUE:
         body = f"the oldest was complete at {facts.waiting_since:%Y-%m-%d %H:%M:%S} UTC; see the runs of the job drift"
-        alerts.report("stale:verdicts", "a window waits for its verdict", body, links=links)
+        alerts.report("stale:verdicts", "a window waits to be evaluated", body, links=links)
     else:
         alerts.resolve("stale:verdicts", "every window has its verdict")
     if facts.unjudged_since is not None and now - facts.unjudged_since > rules.oldest + rules.longest:
-        body = f"no window since {facts.unjudged_since:%Y-%m-%d %H:%M:%S} UTC could be judged: see its checks for why"
+        body = (
+            f"no window since {facts.unjudged_since:%Y-%m-%d %H:%M:%S} UTC could be evaluated: see its checks for why"
+        )
         alerts.report("stale:judged", "nothing is known about drift", body, severity="warning", links=links)
     else:
-        alerts.resolve("stale:judged", "a window was judged")
+        alerts.resolve("stale:judged", "a window was evaluated")
 
 
 def gauges(text: str) -> dict[str, float]:

@@ -15,7 +15,7 @@ from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.promotion.moves import DRIFT, MACHINES, OpenMove, Standing, Wish
-from genre_assets.serving.promotion.state import Decision, Judged, Route, Rules, Serving, decide
+from genre_assets.serving.promotion.state import Decision, Route, Rules, Serving, WindowLevel, decide
 from genre_assets.steps import Step, reached
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def current_route(database: Database) -> Route:
 def advance(
     database: Database, rules: Rules, now: datetime | None = None, *, fallback: bool = True
 ) -> tuple[Standing, Decision | None]:
-    """Decide from the windows judged since the last move; an open move is left as it is.
+    """Decide from the windows evaluated since the last move; an open move is left as it is.
 
     `fallback` says whether the release that serves has one: without one nothing is moved, and retraining is asked for.
     Returns the standing after the decision, and the decision (None before the first release or with a move open).
@@ -50,8 +50,8 @@ def advance(
         before = _standing(cursor)
         if before.serving is None or before.decided_at is None or before.due is not None:
             return before, None
-        judged = _judged(cursor, before.serving, before.decided_at)
-        decision = decide(before.serving, judged, rules, now or datetime.now(UTC), fallback=fallback)
+        levels = _levels(cursor, before.serving, before.decided_at)
+        decision = decide(before.serving, levels, rules, now or datetime.now(UTC), fallback=fallback)
         if decision.move_to is not None:
             _insert(cursor, before.serving, decision.move_to, DRIFT, decision.reason, {"windows": decision.windows})
         return _standing(cursor), decision
@@ -205,7 +205,7 @@ def _standing(cursor: "cursor") -> Standing:
     )
 
 
-def _judged(cursor: "cursor", serving: Serving, decided_at: datetime) -> list[Judged]:
+def _levels(cursor: "cursor", serving: Serving, decided_at: datetime) -> list[WindowLevel]:
     """Verdicts on the windows of the route that serves, of its newest version, since its move was decided; oldest first.
 
     A window may open between Triton's switch and its booking, so its end is compared with the decision.
@@ -217,7 +217,7 @@ def _judged(cursor: "cursor", serving: Serving, decided_at: datetime) -> list[Ju
         (serving.route, decided_at),
     )
     found: Any = cursor.fetchall()
-    return [Judged(row["id"], Level(row["level"])) for row in found]
+    return [WindowLevel(row["id"], Level(row["level"])) for row in found]
 
 
 def _insert(

@@ -42,7 +42,7 @@ class Serving:
 
 
 @dataclass(frozen=True)
-class Judged:
+class WindowLevel:
     """One window's identity and its level of feature drift, served by the current route since it serves."""
 
     window: str
@@ -72,7 +72,7 @@ class Decision:
 
 
 def decide(
-    serving: Serving, judged: Sequence[Judged], rules: Rules, now: datetime, *, fallback: bool = True
+    serving: Serving, windows: Sequence[WindowLevel], rules: Rules, now: datetime, *, fallback: bool = True
 ) -> Decision:
     """The next move, given the windows since the last one, oldest first.
 
@@ -81,7 +81,7 @@ def decide(
     Inconclusive windows say nothing and are passed over. A suspected window is not bad, and does not break a row of
     clean ones nor lengthen it: one in twenty undrifted windows is suspected, and must not keep the fallback serving.
     """
-    conclusive = [j for j in judged if j.level is not Level.INCONCLUSIVE]
+    conclusive = [j for j in windows if j.level is not Level.INCONCLUSIVE]
     recent = conclusive[-rules.of :]
     bad = [j.window for j in recent if j.level is Level.DETECTED]
     too_bad = len(bad) >= rules.bad
@@ -109,12 +109,12 @@ def decide(
     return Decision("champion", f"{len(streak)} clean windows in a row: the champion is back", tuple(streak))
 
 
-def _clean_streak(conclusive: Sequence[Judged]) -> list[str]:
+def _clean_streak(conclusive: Sequence[WindowLevel]) -> list[str]:
     """The clean windows after the last drifted one, oldest first."""
     streak: list[str] = []
-    for judged in reversed(conclusive):
-        if judged.level is Level.DETECTED:
+    for one in reversed(conclusive):
+        if one.level is Level.DETECTED:
             break
-        if judged.level is Level.OK:
-            streak.append(judged.window)
+        if one.level is Level.OK:
+            streak.append(one.window)
     return streak[::-1]

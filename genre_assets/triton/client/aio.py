@@ -2,18 +2,18 @@
 
 import asyncio
 import importlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from genre_assets.errors import TransientFailure
 from genre_assets.triton.client import wire
-from genre_assets.triton.client.prediction import Prediction, decode
-from genre_assets.triton.client.wire import Batch, Transport
+from genre_assets.triton.client.core import ClientCore, Describe, Infer, Made, Pause, Plan, Step
+from genre_assets.triton.client.prediction import Prediction
+from genre_assets.triton.client.wire import Transport
 from genre_assets.triton.protocol import ENSEMBLE
 
 
-class AsyncGenreClient(wire.ClientCore):
+class AsyncGenreClient(ClientCore):
     """Client of the ensemble for asyncio; many `predict` calls may be under way at once.
 
     Parameters
@@ -48,7 +48,7 @@ class AsyncGenreClient(wire.ClientCore):
         super().__init__(address, transport, deadline_s, batch, batch_mb, tag)
         self._library = importlib.import_module(f"tritonclient.{transport}.aio")
         # Each call has its own deadline; this library would have another, of a minute, for them all.
-        limits = {"conn_timeout": max(deadline_s, wire.TIMELINE_SECONDS)} if transport == "http" else {}
+        limits = {"conn_timeout": self.longest_s} if transport == "http" else {}
         self._client = self._library.InferenceServerClient(address.removeprefix("http://"), **limits)
         self._places = asyncio.Semaphore(concurrency)
 
@@ -86,10 +86,9 @@ class AsyncGenreClient(wire.ClientCore):
         """
         if not items:
             return []
-        if self._known is None:
-            self._known = await self._described()
-        work = self._requests(items, self._known.limit, log=log, timeline=timeline, trace=trace)
-        answers = await asyncio.gather(*(self._ask(batch) for batch in work))
+        limit = (await self._done(self._described())).limit
+        work = self._requests(items, limit, log=log, timeline=timeline, trace=trace)
+        answers = await asyncio.gather(*(self._placed(self._answered(batch)) for batch in work))
         return [prediction for some in answers for prediction in some]
 
     async def close(self) -> None:
@@ -104,54 +103,39 @@ class AsyncGenreClient(wire.ClientCore):
     ) -> None:
         await self.close()
 
-    async def _config(self, timeout: float) -> Any:
-        if self.transport == "grpc":
-            answer = await self._client.get_model_config(ENSEMBLE, as_json=True, client_timeout=timeout)
-            return answer["config"]
-        return await asyncio.wait_for(self._client.get_model_config(ENSEMBLE), timeout)
-
-    async def _ask(self, batch: Batch) -> list[Prediction]:
-        tensors = wire.inputs(self._library, batch)
-
-        async def send(timeout: float) -> Any:
-            call = self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=self._asked(batch))
-            return await asyncio.wait_for(call, timeout)
-
+    async def _placed(self, plan: Plan[Made]) -> Made:
+        """A plan done when there is a place for its requests."""
         async with self._places:
-            answer, labels = await self._labelled(lambda: self._retried(send, self._deadline(batch)))
-        return decode(answer, labels, batch.request_id, timeline=batch.timeline)
+            return await self._done(plan)
 
-    async def _labelled(self, ask: Callable[[], Awaitable[Any]]) -> tuple[Any, list[str]]:
-        """An answer and its labels; those of a release that comes in are asked for until the server tells them."""
-        for _ in range(wire.RELEASES):
-            answer = await ask()
-            for _ in range(wire.DESCRIPTIONS):
-                labels = self._labels_of(answer)
-                if labels is not None:
-                    return answer, labels
-                self._known = await self._described()
-                if self._labels_of(answer) is None:
-                    await asyncio.sleep(wire.FIRST_PAUSE)
-        raise TransientFailure(f"Triton at {self.address} does not tell the labels of its answers")
+    async def _done(self, plan: Plan[Made]) -> Made:
+        """Do the steps of a plan; what is raised meanwhile is the plan's to decide on."""
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    came = await self._do(step)
+                except wire.errors() as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(came)
+        except StopIteration as end:
+            made: Made = end.value
+            return made
 
-    async def _described(self) -> wire.Known:
-        return wire.described(await self._retried(self._config))
+    async def _do(self, step: Step) -> Any:
+        match step:
+            case Pause(seconds):
+                return await asyncio.sleep(seconds)
+            case Describe(seconds):
+                return await self._config(seconds)
+            case Infer(batch, seconds):
+                tensors, asked = wire.inputs(self._library, batch), self._asked(batch)
+                call = self._client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=asked)
+                return await asyncio.wait_for(call, seconds)
 
-    async def _retried(self, call: Callable[[float], Awaitable[Any]], deadline_s: float | None = None) -> Any:
-        """Call until it succeeds, refuses, or the deadline is over."""
-        from tritonclient.utils import InferenceServerException
-
-        retries = wire.Retries(self.address, deadline_s or self.deadline_s)
-        while True:
-            try:
-                return await call(retries.left())
-            except (InferenceServerException, OSError, TimeoutError, *_http_errors()) as error:
-                pause = retries.after(error)
-            await asyncio.sleep(pause)
-
-
-def _http_errors() -> tuple[type[Exception], ...]:
-    """What the HTTP library raises when the connection breaks (it is none of the standard errors)."""
-    import aiohttp
-
-    return (aiohttp.ClientError,)
+    async def _config(self, seconds: float) -> Any:
+        if self.transport == "grpc":
+            answer = await self._client.get_model_config(ENSEMBLE, as_json=True, client_timeout=seconds)
+            return answer["config"]
+        return await asyncio.wait_for(self._client.get_model_config(ENSEMBLE), seconds)

@@ -6,7 +6,7 @@ once, and what failed on the way is sent again until the deadline.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from itertools import islice
@@ -14,16 +14,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from genre_assets.errors import BadInput, TransientFailure
+from genre_assets.errors import BadInput
 from genre_assets.triton.client import wire
-from genre_assets.triton.client.prediction import Prediction, decode
-from genre_assets.triton.client.wire import Batch, Transport
+from genre_assets.triton.client.core import ClientCore, Describe, Infer, Made, Pause, Plan, Step
+from genre_assets.triton.client.prediction import Prediction
+from genre_assets.triton.client.wire import Transport
 from genre_assets.triton.protocol import ENSEMBLE
 
 __all__ = ["GenreClient", "Prediction", "collect_items"]
 
 
-class GenreClient(wire.ClientCore):
+class GenreClient(ClientCore):
     """Synchronous client of the ensemble.
 
     Over gRPC it may be used from several threads; over HTTP from the one that made it.
@@ -96,13 +97,14 @@ class GenreClient(wire.ClientCore):
         """
         if not items:
             return []
-        work = self._requests(items, self._describe().limit, log=log, timeline=timeline, trace=trace)
+        work = self._requests(items, self._done(self._described()).limit, log=log, timeline=timeline, trace=trace)
+        plans = [self._answered(batch) for batch in work]
         if (
             self.concurrency == 1 or len(work) == 1 or timeline
         ):  # the HTTP library stays in the thread that made its client
-            return [prediction for batch in work for prediction in self._ask(batch)]
+            return [prediction for plan in plans for prediction in self._done(plan)]
         with ThreadPoolExecutor(self.concurrency) as pool:
-            return [prediction for answers in pool.map(self._ask, work) for prediction in answers]
+            return [prediction for answers in pool.map(self._done, plans) for prediction in answers]
 
     def predict_each(
         self, sources: Iterable[str], *, at_once: int = 16, timeline: bool = False
@@ -134,12 +136,12 @@ class GenreClient(wire.ClientCore):
     @property
     def labels(self) -> list[str]:
         """The labels, in the order of the server's probabilities."""
-        return self._describe().labels
+        return self._done(self._described()).labels
 
     @property
     def limit(self) -> int:
         """Most items that the server takes in a request."""
-        return self._describe().limit
+        return self._done(self._described()).limit
 
     def close(self) -> None:
         """Close the connection."""
@@ -155,61 +157,42 @@ class GenreClient(wire.ClientCore):
     ) -> None:
         self.close()
 
-    def _describe(self) -> wire.Known:
-        if self._known is None:
-            self._known = self._config()
-        return self._known
+    def _done(self, plan: Plan[Made]) -> Made:
+        """Do the steps of a plan; what is raised meanwhile is the plan's to decide on."""
+        try:
+            step = next(plan)
+            while True:
+                try:
+                    came = self._do(step)
+                except wire.errors() as error:
+                    step = plan.throw(error)
+                else:
+                    step = plan.send(came)
+        except StopIteration as end:
+            made: Made = end.value
+            return made
 
-    def _ask(self, batch: Batch) -> list[Prediction]:
-        tensors = wire.inputs(self._library, batch)
-
-        def send(timeout: float) -> Any:
-            limit = {"client_timeout": timeout} if self.transport == "grpc" else {}
-            client = self._patient if batch.timeline else self._client
-            return client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=self._asked(batch), **limit)
-
-        answer, labels = self._labelled(lambda: self._retried(send, self._deadline(batch)))
-        return decode(answer, labels, batch.request_id, timeline=batch.timeline)
+    def _do(self, step: Step) -> Any:
+        match step:
+            case Pause(seconds):
+                return time.sleep(seconds)
+            case Describe(seconds):
+                return _config(self._client, self.transport, seconds)
+            case Infer(batch, seconds):
+                limit = {"client_timeout": seconds} if self.transport == "grpc" else {}
+                client = self._patient if batch.timeline else self._client
+                tensors, asked = wire.inputs(self._library, batch), self._asked(batch)
+                return client.infer(ENSEMBLE, tensors, request_id=batch.request_id, parameters=asked, **limit)
 
     @cached_property
     def _patient(self) -> Any:
         """The connection for requests that may take long."""
-        return (
-            self._client if self.transport == "grpc" else self._connection(max(self.deadline_s, wire.TIMELINE_SECONDS))
-        )
+        return self._client if self.transport == "grpc" else self._connection(self.longest_s)
 
     def _connection(self, seconds: float) -> Any:
         # The HTTP library takes its limits for the connection only; gRPC takes one with each call.
         limits = {"network_timeout": seconds, "connection_timeout": 5.0} if self.transport == "http" else {}
         return self._library.InferenceServerClient(self.address.removeprefix("http://"), **limits)
-
-    def _labelled(self, ask: Callable[[], Any]) -> tuple[Any, list[str]]:
-        """An answer and its labels; those of a release that comes in are asked for until the server tells them."""
-        for _ in range(wire.RELEASES):
-            answer = ask()
-            for _ in range(wire.DESCRIPTIONS):
-                labels = self._labels_of(answer)
-                if labels is not None:
-                    return answer, labels
-                self._known = self._config()
-                if self._labels_of(answer) is None:
-                    time.sleep(wire.FIRST_PAUSE)
-        raise TransientFailure(f"Triton at {self.address} does not tell the labels of its answers")
-
-    def _config(self) -> wire.Known:
-        return wire.described(self._retried(lambda timeout: _config(self._client, self.transport, timeout)))
-
-    def _retried(self, call: Any, deadline_s: float | None = None) -> Any:
-        """Call until it succeeds, refuses, or the deadline is over."""
-        from tritonclient.utils import InferenceServerException
-
-        retries = wire.Retries(self.address, deadline_s or self.deadline_s)
-        while True:
-            try:
-                return call(retries.left())
-            except (InferenceServerException, OSError) as error:
-                pause = retries.after(error)
-            time.sleep(pause)
 
 
 def answers(address: str, *, timeout: float) -> bool:

@@ -1,23 +1,21 @@
-"""What the clients share: their options, items to tensors, and what is safe to try again."""
+"""What travels: items as requests, requests as tensors, errors, and which of them are worth another attempt."""
 
 import json
 import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass, field
+from functools import cache
+from http.client import HTTPException
+from typing import Any, Literal
 
 import numpy as np
 
 from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
-from genre_assets.settings import Settings
-from genre_assets.triton.protocol import AUDIO, LABEL_SET, PROBE, REQUEST_FAILED, TAG, WITH_TIMELINE
+from genre_assets.triton.protocol import AUDIO, REQUEST_FAILED
 
 Transport = Literal["grpc", "http"]
-RELEASES = 3  # so often a request is asked again whose labels the server does not tell
-DESCRIPTIONS = 50  # so often it is asked for them meanwhile: while a release comes in, answers may be ahead of it
-TIMELINE_SECONDS = 900.0  # least deadline of a request for a timeline: others may have to end before
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 2.0
 # gRPC and HTTP statuses after which the same request may succeed: the server is away, starting, or lost a process.
@@ -46,71 +44,6 @@ class Known:
     labels: list[str]
     label_set: str
     limit: int
-
-
-class ClientCore:
-    """What a client knows, however it waits: where the server is, how it is asked, and what it said of itself."""
-
-    def __init__(
-        self, address: str, transport: Transport, deadline_s: float, batch: int, batch_mb: float, tag: str
-    ) -> None:
-        self.address = address
-        self.transport: Transport = transport
-        self.deadline_s = deadline_s
-        self.parameters = {TAG: tag} if tag else None  # of every request
-        self.batch = batch
-        self.batch_bytes = round(batch_mb * 2**20)
-        self._known: Known | None = None
-
-    @classmethod
-    def from_settings(cls, settings: Settings, *, transport: Transport = "grpc", **options: Any) -> Self:
-        """Make a client of the configured server.
-
-        Parameters
-        ----------
-        settings : Settings
-            Where the server is.
-        transport : {"grpc", "http"}
-            How it is asked.
-        **options : Any
-            More parameters of the client.
-
-        Returns
-        -------
-        Self
-            The client.
-        """
-        address = settings.triton_grpc if transport == "grpc" else settings.triton_http
-        return cls(address, transport=transport, **options)
-
-    def _requests(
-        self, items: Iterable[bytes | str], limit: int, *, log: bool, timeline: bool, trace: str
-    ) -> "list[Batch]":
-        """The items as requests that the server takes; probes (`log=False`) are left out of its log.
-
-        An item whose timeline is wanted travels alone: it takes long.
-        """
-        found = list(batches(items, 1 if timeline else min(self.batch, limit), self.batch_bytes))
-        if trace:
-            prefix = span_of(trace)
-            found = [replace(batch, request_id=f"{prefix}-{number}") for number, batch in enumerate(found)]
-        return [replace(b, request_id=b.request_id if log else PROBE + b.request_id, timeline=timeline) for b in found]
-
-    def _asked(self, batch: "Batch") -> dict[str, Any] | None:
-        """The parameters of a request."""
-        return {**(self.parameters or {}), WITH_TIMELINE: True} if batch.timeline else self.parameters
-
-    def _deadline(self, batch: "Batch") -> float:
-        """Seconds for a request with all its retries."""
-        return max(self.deadline_s, TIMELINE_SECONDS) if batch.timeline else self.deadline_s
-
-    def _labels_of(self, answer: Any) -> list[str] | None:
-        """The labels of an answer, if they are known: those of another release, which came in meanwhile, are not."""
-        said = answer.as_numpy(LABEL_SET)
-        known = self._known
-        if known is None or (said is not None and said[0, 0].decode() != known.label_set):
-            return None
-        return known.labels
 
 
 class Retries:
@@ -188,7 +121,26 @@ def is_transient(error: Exception) -> bool:
         return False
     status = str(getattr(error, "status", lambda: None)() or "").removeprefix("StatusCode.")
     said = str(error)
-    return status in _TRANSIENT or any(words in said for words in _NOT_READY) or isinstance(error, OSError)
+    return status in _TRANSIENT or any(words in said for words in _NOT_READY) or isinstance(error, broken_connection())
+
+
+@cache
+def broken_connection() -> tuple[type[Exception], ...]:
+    """What is raised when a connection cannot be made, breaks or is silent for too long.
+
+    The HTTP libraries have errors of their own for a server that hangs up: they are none of the system's.
+    """
+    import aiohttp
+
+    return (OSError, HTTPException, aiohttp.ClientConnectionError, aiohttp.ClientPayloadError)
+
+
+@cache
+def errors() -> tuple[type[Exception], ...]:
+    """What the libraries raise in place of an answer."""
+    from tritonclient.utils import InferenceServerException
+
+    return (InferenceServerException, *broken_connection())
 
 
 def translated(error: Exception, address: str) -> Exception:

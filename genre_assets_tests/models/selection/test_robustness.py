@@ -11,7 +11,13 @@ from scipy.signal import welch
 from genre_assets.audio.extract import Limits
 from genre_assets.genres import GENRES
 from genre_assets.models.selection import robustness
-from genre_assets.models.selection.robustness import PERTURBATIONS, Perturbed, judge, perturb_audio, perturb_features
+from genre_assets.models.selection.robustness import (
+    PERTURBATIONS,
+    Perturbed,
+    perturb_audio,
+    perturb_features,
+    robustness_of,
+)
 from genre_assets_tests.models.conftest import COLUMNS, synthetic_training_set
 
 RATE = 22050
@@ -92,7 +98,7 @@ def test_the_model_that_bears_more_is_judged_more_robust() -> None:
 
     names = np.array(["gain", "noise", "gain", "noise"])
     rows = Perturbed(np.zeros((4, 1), np.float32), np.array([0, 0, 1, 1]), names, np.array(["a", "a", "b", "b"]))
-    sturdy, frail = judge(Fixed([0, 0, 1, 0]), rows), judge(Fixed([0, 0, 0, 0]), rows)  # type: ignore[arg-type]
+    sturdy, frail = robustness_of(Fixed([0, 0, 1, 0]), rows), robustness_of(Fixed([0, 0, 0, 0]), rows)  # type: ignore[arg-type]
     assert sturdy.objective > frail.objective > 0
     assert sturdy.accuracy == {"gain": 1.0, "noise": 0.5}
 

@@ -6,15 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genre_assets.serving.drift.verdict import Level
-from genre_assets.serving.promotion.state import Judged, Rules, Serving, decide
+from genre_assets.serving.promotion.state import Rules, Serving, WindowLevel, decide
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 RULES = Rules(bad=2, of=3, clean=3, dwell=timedelta(seconds=60))
 LETTERS = {"o": Level.OK, "s": Level.SUSPECTED, "D": Level.DETECTED, "?": Level.INCONCLUSIVE}
 
 
-def judged(levels: str) -> list[Judged]:
-    return [Judged(f"w{i}", LETTERS[letter]) for i, letter in enumerate(levels)]
+def judged(levels: str) -> list[WindowLevel]:
+    return [WindowLevel(f"w{i}", LETTERS[letter]) for i, letter in enumerate(levels)]
 
 
 def move(route: str, levels: str, *, since: timedelta = timedelta(hours=1), pinned: bool = False) -> str | None:
@@ -74,7 +74,7 @@ def test_over_any_sequence_each_move_is_earned_and_none_flaps(
     rules = Rules(bad=bad, of=bad + more, clean=clean, dwell=timedelta())
     route, since_move, moves = "champion", [], []
     for number, level in enumerate(levels):
-        since_move.append(Judged(f"w{number}", level))
+        since_move.append(WindowLevel(f"w{number}", level))
         serving = Serving("champion" if route == "champion" else "fallback", NOW)
         decision = decide(serving, since_move, rules, NOW)
         if decision.move_to is not None:
@@ -90,5 +90,5 @@ def test_over_any_sequence_each_move_is_earned_and_none_flaps(
 
 @given(st.lists(st.sampled_from([Level.OK, Level.SUSPECTED, Level.INCONCLUSIVE]), max_size=40))
 def test_without_a_detected_window_the_champion_never_leaves(levels: list[Level]) -> None:
-    windows = [Judged(str(i), level) for i, level in enumerate(levels)]
+    windows = [WindowLevel(str(i), level) for i, level in enumerate(levels)]
     assert decide(Serving("champion", NOW), windows, RULES, NOW).move_to is None

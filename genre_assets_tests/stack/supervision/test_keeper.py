@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from genre_assets.errors import BadInput
-from genre_assets.processes import MARKER, kill, strays
+from genre_assets.processes import MARKER, kill, orphan_processes
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.supervision.keeper import STARTS_BEFORE_GIVING_UP, Keeper
 from genre_assets.stack.supervision.run_files import state_file
@@ -86,7 +86,7 @@ def kept(settings: Settings) -> Iterator[Callable[[Small], Keeper]]:
     for keeper in keepers:
         keeper.end()
         keeper.join(15)
-    assert strays(settings.home) == []
+    assert orphan_processes(settings.home) == []
 
 
 def test_a_killed_service_is_restarted(settings: Settings, kept: Callable[[Small], Keeper]) -> None:
@@ -175,8 +175,8 @@ def test_services_start_after_what_they_need_and_stop_in_reverse(settings: Setti
     assert not state_file(settings.home).exists()
 
 
-# Whatever the test process ignores or blocks, a child inherits; a stray takes SIGTERM as any program does.
-STRAY = """
+# Whatever the test process ignores or blocks, a child inherits; a orphan takes SIGTERM as any program does.
+ORPHAN = """
 import signal, time
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
@@ -185,10 +185,10 @@ time.sleep(600)
 """
 
 
-def test_strays_of_a_killed_supervisor_are_found_and_ended(settings: Settings) -> None:
-    stray, other = (
+def test_orphan_processes_of_a_killed_supervisor_are_found_and_ended(settings: Settings) -> None:
+    orphan, other = (
         subprocess.Popen(
-            [sys.executable, "-c", STRAY],
+            [sys.executable, "-c", ORPHAN],
             env={**os.environ, MARKER: str(home)},
             start_new_session=True,
             stdout=subprocess.PIPE,
@@ -197,14 +197,14 @@ def test_strays_of_a_killed_supervisor_are_found_and_ended(settings: Settings) -
         for home in (settings.home, settings.home / "another")
     )
     try:
-        for process in (stray, other):
+        for process in (orphan, other):
             assert process.stdout is not None
             assert process.stdout.readline() == "ready\n"
-        assert [p.pid for p in strays(settings.home)] == [stray.pid]
-        kill(strays(settings.home))
-        assert stray.wait(5) == -signal.SIGTERM
+        assert [p.pid for p in orphan_processes(settings.home)] == [orphan.pid]
+        kill(orphan_processes(settings.home))
+        assert orphan.wait(5) == -signal.SIGTERM
         assert other.poll() is None
     finally:
-        for process in (stray, other):
+        for process in (orphan, other):
             process.kill()
             process.communicate()
