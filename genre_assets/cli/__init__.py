@@ -37,7 +37,18 @@ app = typer.Typer(
 )
 COMMANDS = {
     "Stack": (
-        *(stack.up, stack.down, stack.migrate, stack.env, status.status, doctor.doctor, opening.open, looking.logs),
+        *(
+            stack.up,
+            stack.down,
+            stack.migrate,
+            stack.backup,
+            stack.restore,
+            stack.env,
+            status.status,
+            doctor.doctor,
+            opening.open,
+            looking.logs,
+        ),
         *(alerts.alerts, stack.demo),
     ),
     "Data": (audio.ingest, looking.quarantine, audio.gtzan, audio.extract),
