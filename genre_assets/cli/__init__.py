@@ -15,7 +15,7 @@ from genre_assets.cli.data import audio, labels, quarantine
 from genre_assets.cli.guard import guarded
 from genre_assets.cli.models import jobs, versions
 from genre_assets.cli.serving import api_keys, batch, predict, promote, review, windows
-from genre_assets.cli.stack import alerts, doctor, pages, services, status
+from genre_assets.cli.stack import alerts, backups, doctor, pages, services, status
 
 _debug = False
 app = typer.Typer(
@@ -29,8 +29,8 @@ app = typer.Typer(
 )
 COMMANDS = {
     "Stack": (
-        *(services.up, services.down, services.migrate, services.env, status.status, doctor.doctor, pages.open),
-        *(services.logs, alerts.alerts, services.demo),
+        *(services.up, services.down, services.migrate, backups.backup, backups.restore, services.env),
+        *(status.status, doctor.doctor, pages.open, services.logs, alerts.alerts, services.demo),
     ),
     "Data": (audio.ingest, quarantine.quarantine, audio.gtzan, audio.extract),
     "Models": (jobs.run, versions.history, versions.rollback),

@@ -154,6 +154,8 @@ ON_THE_STACK = {
 }
 ELSEWHERE = {  # what is too dear to be done once more, with the test that reads what it says at its end
     "doctor": "cli/test_doctor.py",
+    "backup": "backup/test_backup.py",
+    "restore": "backup/test_backup.py",
     "demo": "the fixture `stack` runs it; integration/test_main_job.py",
     "gtzan": "audio/test_gtzan.py; the data set is not fetched",
     "batch": "integration/test_main_job.py",

@@ -26,9 +26,9 @@ ACTING = [
     "ingest --remove-tables", "predict music", "predict --batch s3://genre-raw/", "review list.csv",
     "review list.csv --take", "backfill", "history", "alerts", "windows", "quarantine", "migrate", "labels",
     "labels add polka", "labels rename jazz swing", "labels remove jazz", "report", "api-keys",
-    "api-keys add x --scope predict", "api-keys revoke x",
+    "api-keys add x --scope predict", "api-keys revoke x", "backup kept",
 ]  # fmt: skip
-LOCAL = {"up", "down", "demo", "env", "logs", "status", "gtzan", "extract", "doctor", "open"}
+LOCAL = {"up", "down", "demo", "env", "logs", "status", "gtzan", "extract", "doctor", "open", "restore"}
 """What is about this folder's stack, or about files alone."""
 
 

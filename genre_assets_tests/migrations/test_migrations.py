@@ -51,9 +51,14 @@ def test_an_empty_database_gets_the_tables_when_it_is_first_asked(bare_database:
 @pytest.fixture
 def first_version(bare_database: Database) -> Database:
     """An installation as the first version left it."""
-    restore = [str(binaries() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, bare_database.url]
-    subprocess.run(restore, input=gzip.decompress(FIRST_VERSION.read_bytes()), check=True)
+    put_in(bare_database.url, FIRST_VERSION)
     return bare_database
+
+
+def put_in(url: str, dump: Path) -> None:
+    """Run a compressed dump in a database."""
+    restore = [str(binaries() / "psql"), "-q", "-v", "ON_ERROR_STOP=1", "-o", os.devnull, url]
+    subprocess.run(restore, input=gzip.decompress(dump.read_bytes()), check=True)
 
 
 def test_an_installation_of_the_first_version_is_brought_up_with_its_data(first_version: Database) -> None:

@@ -82,7 +82,7 @@ def fetch(settings: Settings, store: ObjectStore, lock_hash: str) -> Path:
 
 def write_signature(settings: Settings, store: ObjectStore, lock_hash: str, archive: Path) -> None:
     """Sign an archive that is published, if we have a key."""
-    if signed := signature.sign(settings, signature.of_archive(lock_hash, _sha256(archive))):
+    if signed := signature.sign(settings, signature.of_archive(lock_hash, sha256(archive))):
         store.write_json(settings.serving_bucket, keys.environment_signature(lock_hash), signed)
 
 
@@ -95,7 +95,7 @@ def _download(settings: Settings, store: ObjectStore, lock_hash: str, folder: Pa
         given = None
     except DamagedObject:
         given = "damaged"
-    content = signature.of_archive(lock_hash, _sha256(archive))
+    content = signature.of_archive(lock_hash, sha256(archive))
     try:
         signature.verify(settings, content, given, f"the archive of environment {lock_hash}")
     except PermanentFailure:
@@ -104,7 +104,8 @@ def _download(settings: Settings, store: ObjectStore, lock_hash: str, folder: Pa
     unpack(archive, folder)
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Of an archive, whatever its size."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

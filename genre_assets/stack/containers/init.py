@@ -50,9 +50,9 @@ def initialise(settings: Settings) -> None:
     if admin:
         make_databases(settings)
     _say("databases and roles", done=bool(admin))
-    _upgrade_dagster(settings)
+    upgrade_dagster(settings)
     _say("Dagster's tables")
-    _say("MLflow's tables", done=_upgrade_mlflow(settings))
+    _say("MLflow's tables", done=upgrade_mlflow(settings))
     Database(settings.database_url.get_secret_value()).version()
     _say("the platform's tables")
     if admin and settings.reader_database_url.get_secret_value():
@@ -147,7 +147,7 @@ def _same_server(url: str, database: str) -> str:
     return urlsplit(url)._replace(path=f"/{database}").geturl()
 
 
-def _upgrade_dagster(settings: Settings) -> None:
+def upgrade_dagster(settings: Settings) -> None:
     """Make Dagster's tables, or bring those of an earlier version up."""
     folder = settings.home / "dagster"
     folder.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,7 @@ def _upgrade_dagster(settings: Settings) -> None:
     _run("dagster", "instance", "migrate", DAGSTER_HOME=str(folder), GENRE_DAGSTER_DATABASE_URL=url)
 
 
-def _upgrade_mlflow(settings: Settings) -> bool:
+def upgrade_mlflow(settings: Settings) -> bool:
     """Bring MLflow's tables up; where there are none its server makes them when it starts, and this returns false."""
     url = settings.mlflow_database_url.get_secret_value()
     if Database(url, tables=False).rows(MLFLOW_TABLES)[0]["name"] is None:

@@ -1,0 +1,1 @@
+"""Backup and restore, between installations on real PostgreSQL and S3."""
