@@ -12,7 +12,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import Histogram
 
 from genre_assets.errors import BadInput
-from genre_assets.gateway import api_labels, api_predict, api_records, api_route, pages, sign_in
+from genre_assets.gateway import api_labels, api_predict, api_quarantine, api_records, api_route, pages, sign_in
 from genre_assets.gateway.access.own_origin import LOOPBACK, OwnOriginOnly
 from genre_assets.gateway.backend import Backend
 from genre_assets.gateway.problems import add_handlers
@@ -71,7 +71,7 @@ def create_app(settings: Settings) -> OwnOriginOnly:
     add_handlers(app)
     app.middleware("http")(_measured)
     sign_in.add_handler(app)
-    for room in (api_predict, api_records, api_labels, api_route, pages, sign_in):
+    for room in (api_predict, api_records, api_labels, api_quarantine, api_route, pages, sign_in):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return OwnOriginOnly(app, own_names(settings), "GENRE_GATEWAY_ALLOWED_HOSTS")

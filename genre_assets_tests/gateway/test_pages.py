@@ -151,6 +151,44 @@ def test_clips_are_labelled_without_a_mouse(browser: Page, history: str, store: 
     assert told == wanted
 
 
+def test_a_file_in_quarantine_is_dropped_and_put_back_without_a_mouse(
+    browser: Page, front_door: str, live: LiveStack, store: ObjectStore
+) -> None:
+    keep_ten(store, live.settings)
+    store.put_bytes("genre-raw", "jazz/<b>.wav", sound_file(music(0.2)))
+    item = store.find("genre-raw", "jazz/<b>.wav")
+    assert item is not None
+    bad = {**vars(item), "verdict": "too_short", "detail": "0.2 s"}
+    frame = inventory.table([{**dict.fromkeys(inventory.COLUMNS, 0), **bad}])
+    store.write_parquet(live.settings.features_bucket, keys.quarantine("jazz"), frame)
+    browser.goto(f"{front_door}/quarantine")
+    status, keyboard = browser.locator("#said"), browser.keyboard
+    for button, answer, reason in (
+        ("Drop jazz/<b>.wav", "is dropped", "a <i>click</i>"),
+        ("Undo: put back jazz/<b>.wav", "is in the raw bucket again", "no"),
+    ):
+        browser.get_by_role("button", name=button).focus()
+        keyboard.press("Enter")
+        expect(browser.get_by_role("dialog")).to_contain_text("jazz/<b>.wav")
+        keyboard.press("Escape")
+        expect(browser.get_by_role("dialog")).to_be_hidden()
+        keyboard.press("Enter")
+        assert_usable(browser)
+        keyboard.type(reason)
+        keyboard.press("Enter")
+        expect(status).to_contain_text(answer)
+    assert store.find("genre-raw", "jazz/<b>.wav") is not None
+    browser.goto(f"{front_door}/quarantine")
+    expect(browser.get_by_text("a <i>click</i>")).to_be_visible()
+    refused = browser.request.post(f"{front_door}/v1/quarantine/drop", data={"key": "jazz/none.wav", "reason": "r"})
+    assert (refused.status, refused.json()["detail"]) == (
+        422, "jazz/none.wav is not in quarantine; see: genre-assets quarantine",
+    )  # fmt: skip
+    foreign = {"Origin": "http://elsewhere.example", "Content-Type": "application/json"}
+    wanted = {"key": "jazz/<b>.wav", "reason": "r"}
+    assert browser.request.post(f"{front_door}/v1/quarantine/drop", data=wanted, headers=foreign).status == 403
+
+
 def test_each_page_shows_what_is_known_fits_a_telephone_and_has_no_serious_fault(browser: Page, history: str) -> None:
     asked: list[str] = []
     browser.on("request", lambda request: asked.append(request.url))
