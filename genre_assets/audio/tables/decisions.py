@@ -110,8 +110,9 @@ class Dropped:
 def dropped(store: ObjectStore, settings: Settings, limit: int | None = None) -> Sequence[Dropped]:
     """What was dropped and can be put back, the newest first."""
     found = [
-        Dropped(*reversed(keys.dropped_from(entry.key)), entry.size, entry.last_modified, entry.key)
+        Dropped(key, etag, entry.size, entry.last_modified, entry.key)
         for entry in store.list(settings.features_bucket, keys.DROPPED)
+        for etag, key in [keys.dropped_from(entry.key)]
     ]
     return sorted(found, key=lambda one: one.at, reverse=True)[:limit]
 
