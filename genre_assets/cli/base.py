@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from genre_assets.errors import Interrupted
 from genre_assets.settings import Settings, load_settings
 from genre_assets.text import visible
 
@@ -58,6 +59,17 @@ def this_person() -> str:
         return getpass.getuser()
     except (KeyError, OSError):
         return ""
+
+
+@contextmanager
+def interruptible(said: str) -> Iterator[None]:
+    """Ctrl-C within ends the command with one line that says so, unless what was interrupted knows better."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(said) from None
 
 
 @contextmanager

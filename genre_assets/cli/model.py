@@ -2,14 +2,12 @@
 
 import json
 import textwrap
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Annotated, Literal
 
 import typer
 
-from genre_assets.cli.base import AsJson, Limit, say, say_listed, stack_settings
-from genre_assets.settings import load_settings
+from genre_assets.cli.base import AsJson, Limit, interruptible, say, say_listed, stack_settings
+from genre_assets.settings import Settings
 from genre_assets.text import visible
 
 NoWait = Annotated[bool, typer.Option("--no-wait", help="Launch the run, print where it is seen, and end.")]
@@ -22,8 +20,9 @@ def run(
     """Launch a named Dagster job, as the UI does, and wait for it with progress. Exit code 1 if it fails."""
     from genre_assets.stack.orchestrate import launch_and_follow
 
-    with _run_goes_on():
-        launch_and_follow(stack_settings("dagster_url"), job, report=say)
+    settings = stack_settings("dagster_url")
+    with interruptible(_launching(settings)):
+        launch_and_follow(settings, job, report=say)
     say(f"{job}: done")
 
 
@@ -40,7 +39,7 @@ def batch(
 
     config = {"ops": {"batch_predictions": {"config": {"prefix": prefix, "log": log}}}}
     settings = stack_settings("dagster_url")
-    with _run_goes_on():
+    with interruptible(_launching(settings)):
         launch_and_follow(settings, "batch", run_config=config, report=say)
     say(f"batch: done; the Parquet is named in {settings.dagster_link}/assets/batch_predictions")
 
@@ -59,8 +58,7 @@ def promote(
     if no_wait:
         typer.echo(f"{settings.dagster_link}/runs/{run_id}")
         return
-    with _run_goes_on():
-        follow(settings, run_id, report=say)
+    follow(settings, run_id, report=say)
     say(f"{route} serves{', pinned' if pin else ''}")
 
 
@@ -105,16 +103,10 @@ def rollback(
     if no_wait:
         typer.echo(f"{settings.dagster_link}/runs/{run_id}")
         return
-    with _run_goes_on():
-        follow(settings, run_id, report=say)
+    follow(settings, run_id, report=say)
     say(f"the release with version {version} as {alias} is live")
 
 
-@contextmanager
-def _run_goes_on() -> Iterator[None]:
-    """Who stops to watch does not stop the run: say so."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"a run that was launched goes on; see {load_settings().dagster_link}/runs")
-        raise
+def _launching(settings: Settings) -> str:
+    """What is to be said of a run that nobody knows yet."""
+    return f"whether the run was launched is seen at {settings.dagster_link}/runs"
