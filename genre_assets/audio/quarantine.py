@@ -33,7 +33,7 @@ def listed(store: ObjectStore, settings: Settings, limit: int) -> list[dict[str,
     rows: list[dict[str, Any]] = json.loads(frame[_COLUMNS].to_json(orient="records", date_format="iso"))
     gone = {(one.key, one.etag) for one in decisions.dropped(store, settings)}
     waiting = {(one.key, one.etag): one for one in decisions.waiting(store, settings).waiting.values()}
-    found = []
+    found: list[dict[str, Any]] = []
     for row in rows:
         file = (row["key"], row.pop("etag"))
         decision = waiting.get(file)

@@ -50,9 +50,10 @@ def quarantine(
     from genre_assets.database import Database
     from genre_assets.store import ObjectStore, s3_client
 
-    settings = stack_settings("s3_endpoint_url", *(["database_url"] if put_back or drop else []))
+    deciding = put_back is not None or drop is not None
+    settings = stack_settings("s3_endpoint_url", *(["database_url"] if deciding else []))
     store = ObjectStore(s3_client(settings))
-    if put_back is not None or drop is not None:
+    if deciding:
         if put_back is not None and drop is not None:
             raise BadInput("one decision at a time: --put-back or --drop")
         key = (put_back or drop or "").removeprefix(f"s3://{settings.raw_bucket}/")
