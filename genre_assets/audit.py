@@ -1,4 +1,4 @@
-"""The audit table: every move of a model or a route, who or what made it, when, why, from what to what."""
+"""The audit table: every move of a model, a route or a file in quarantine, who or what made it, when, why, from what to what."""
 
 import json
 from dataclasses import dataclass
@@ -48,10 +48,13 @@ def record(
         database.execute(_INSERT, values)
 
 
-def history(database: Database, *, limit: int = 50, subject: str | None = None) -> list[Move]:
-    """The newest moves first."""
+def history(database: Database, *, limit: int = 50, subject: str | None = None, but: str | None = None) -> list[Move]:
+    """The newest moves first: all, those of one subject, or all `but` those of one."""
     rows = database.rows(
-        "SELECT * FROM audit WHERE %(subject)s IS NULL OR subject = %(subject)s ORDER BY id DESC LIMIT %(limit)s",
-        {"subject": subject, "limit": limit},
+        """
+        SELECT * FROM audit WHERE (%(subject)s IS NULL OR subject = %(subject)s) AND (%(but)s IS NULL OR subject <> %(but)s)
+        ORDER BY id DESC LIMIT %(limit)s
+        """,
+        {"subject": subject, "but": but, "limit": limit},
     )
     return [Move(**row) for row in rows]

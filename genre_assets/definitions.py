@@ -104,7 +104,7 @@ def build_defs(settings: Settings | None = None, resources: dict[str, Any] | Non
     """Definitions over the given settings; `resources` replaces defaults by name (tests hand over their own)."""
     settings = settings or load_settings()
     defaults, seconds = default_resources(settings), settings.sensor_interval_seconds
-    assets = [asset for group, members in STAGES for asset in _grouped(group, members)]
+    assets = [asset for group, members in STAGES for asset in _completed(group, members, settings)]
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=CHECKS,
@@ -116,8 +116,15 @@ def build_defs(settings: Settings | None = None, resources: dict[str, Any] | Non
     )
 
 
-def _grouped(group: str, members: Sequence[Any]) -> Sequence[Any]:
-    return dg.map_asset_specs(lambda spec: spec.replace_attributes(group_name=group), members)
+def _completed(group: str, members: Sequence[Any], settings: Settings) -> Sequence[Any]:
+    """The assets of a stage with what their modules do not know: group, owners, and how fresh each must be."""
+    fresh = automation.freshness(settings)
+
+    def complete(spec: dg.AssetSpec) -> dg.AssetSpec:
+        policy = fresh.get(spec.key.to_user_string())
+        return spec.replace_attributes(group_name=group, owners=list(settings.owners), freshness_policy=policy)
+
+    return dg.map_asset_specs(complete, members)
 
 
 def _every(seconds: int, sensor: dg.SensorDefinition) -> dg.SensorDefinition:

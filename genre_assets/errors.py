@@ -27,3 +27,7 @@ class PermanentFailure(GenreError):
 
 class TransientFailure(GenreError):
     """A service did not answer, or not in time: the same call may succeed later."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Somebody pressed Ctrl-C: what goes on without the command, or is kept, and what to do. Its text is all that is said."""

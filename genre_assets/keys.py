@@ -9,6 +9,8 @@ labels/<time>-<hash>.csv                 labels of served items, given by people
 clients     raw/<day>/<content hash>.<ending>            audio of clients, as it was sent
 features    inventory/genre=<g>/{part.parquet, manifest.json}       of a large label: part-<prefix of the content hash>-<digest>.parquet
 quarantine/genre=<g>/part.parquet
+decisions/{again/<g>,chosen}/<hash of the key>.json     what people decided of files in quarantine
+dropped/<ETag>/<key in raw>              audio that somebody took out of the raw bucket
 features/<set>/genre=<g>/{part.parquet, manifest.json}       or parts, likewise
 checkpoints/<name>.parquet               rows of a run that was interrupted
 checkpoints/features-<set>/genre=<g>/<hash>.parquet   feature rows that are in no table yet
@@ -38,6 +40,8 @@ CURRENT_RELEASE = "releases/current.json"
 PARITY = "releases/parity.json"
 WANTED_RELEASE = "releases/wanted.json"  # what replicas are to serve, for those that the database does not reach
 REFERENCES = "reference/"
+AGAIN = "decisions/again/"
+DROPPED = "dropped/"
 COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash
 
 CLIENTS_AUDIO = "raw/"  # in the clients' bucket
@@ -119,6 +123,36 @@ def table_of(key: str) -> str:
 def quarantine(genre: str) -> str:
     """The unusable files of a genre; `unknown` is for files in no genre's folder."""
     return f"quarantine/genre={genre}/part.parquet"
+
+
+def read_again(genre: str = "", key: str = "") -> str:
+    """That somebody wants a file of the raw bucket looked at again; without a key, the prefix of all such of a genre, or of all."""
+    return _decision(f"{AGAIN}{genre}/", key) if genre else AGAIN
+
+
+def genre_of_read_again(key: str) -> str:
+    """The genre that a key of `read_again` names."""
+    return key.removeprefix(AGAIN).partition("/")[0]
+
+
+def chosen(key: str = "") -> str:
+    """That somebody chose a file among the copies of a recording; without a key, the prefix of all such."""
+    return _decision("decisions/chosen/", key)
+
+
+def _decision(prefix: str, key: str) -> str:
+    return f"{prefix}{hashlib.sha256(key.encode()).hexdigest()[:32]}.json" if key else prefix
+
+
+def dropped(etag: str, key: str) -> str:
+    """Where an object of the raw bucket is kept that somebody dropped."""
+    return f"{DROPPED}{etag}/{key}"
+
+
+def dropped_from(key: str) -> tuple[str, str]:
+    """The ETag and the key that an object below `DROPPED` had in the raw bucket."""
+    etag, _, raw = key.removeprefix(DROPPED).partition("/")
+    return etag, raw
 
 
 def features_of(feature_set: str) -> str:

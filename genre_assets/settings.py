@@ -22,6 +22,7 @@ Count = Annotated[int, Field(ge=1, le=10**9)]
 Days = Annotated[int, Field(ge=1, le=36_500)]
 Hours = Annotated[float, Field(ge=0, le=1e6)]
 Seconds = Annotated[float, Field(gt=0, le=1e9)]  # dates some decades from now can still be reckoned
+Owner = Annotated[str, Field(pattern=r"^(team:\S+|[\w.%+-]+@[A-Za-z0-9.-]+\.[A-Za-z]{2,7})$")]
 
 
 class Settings(BaseSettings):
@@ -204,18 +205,15 @@ class Settings(BaseSettings):
     alert_webhook: SecretStr = SecretStr("")
     alert_repeat_seconds: Seconds = 3600.0
 
-    # Automation.
+    # Automation, and who owns the assets: e-mail addresses or `team:name`.
     sensor_interval_seconds: Count = 5
+    owners: Annotated[tuple[Owner, ...], NoDecode] = ()
 
     @model_validator(mode="before")
     @classmethod
     def _prepare(cls, values: dict[str, object]) -> dict[str, object]:
-        for name in (
-            "serving_allowed_buckets", "dagster_allowed_hosts", "mlflow_allowed_hosts", "gateway_allowed_hosts",
-            "release_public_keys",
-        ):  # fmt: skip
-            listed = values.get(name)
-            if isinstance(listed, str):
+        for name, field in cls.model_fields.items():
+            if NoDecode in field.metadata and isinstance(listed := values.get(name), str):
                 values[name] = tuple(entry.strip() for entry in listed.split(",") if entry.strip())
         if values.get("feature_set") == "gtzan37":  # the reference's rows are whole clips
             values.setdefault("segment_seconds", values.get("max_seconds", cls.model_fields["max_seconds"].default))

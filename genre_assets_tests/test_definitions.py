@@ -10,8 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import pytest
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
+from dagster._core.instance.config import dagster_instance_config
 
 from genre_assets.definitions import build_defs
+from genre_assets.errors import BadInput
 from genre_assets.runs import automation
 from genre_assets.settings import load_settings
 from genre_assets.stack.orchestrate import JOBS
@@ -49,11 +53,38 @@ def test_the_graph_is_the_one_on_record() -> None:
 
 
 def test_every_asset_says_what_it_is_who_owns_it_and_what_it_is_made_of() -> None:
-    for node in build_defs(load_settings()).resolve_asset_graph().asset_nodes:
+    owned = load_settings(owners="ann@example.org, team:radio")
+    for node in build_defs(owned).resolve_asset_graph().asset_nodes:
         assert node.description, node.key
-        assert node.owners, node.key
+        assert set(node.owners) == {"ann@example.org", "team:radio"}, node.key
         assert node.kinds, node.key
         assert node.group_name != "default", node.key
+
+
+def test_an_owner_that_dagster_would_refuse_is_refused_with_the_setting() -> None:
+    with pytest.raises(BadInput, match="GENRE_OWNERS"):
+        load_settings(owners="the radio people")
+
+
+def test_what_grows_old_has_a_freshness_policy_and_the_daemon_looks() -> None:
+    def windows(**settings: object) -> dict[str, tuple[float, float]]:
+        nodes = build_defs(load_settings(**settings)).resolve_asset_graph().asset_nodes  # type: ignore[arg-type]
+        found = {}
+        for node in nodes:
+            policy = node.freshness_policy
+            if policy is not None:
+                assert isinstance(policy, TimeWindowFreshnessPolicy)
+                assert policy.warn_window
+                ages = (policy.warn_window.to_timedelta(), policy.fail_window.to_timedelta())
+                found[node.key.to_user_string()] = (ages[0].total_seconds(), ages[1].total_seconds())
+        return found
+
+    day = (86400, 2 * 86400)
+    assert windows() == {"served_requests": day, "drift_reports": day}
+    models = dict.fromkeys(("training_set", "champion_models"), (3600, 7200))
+    assert windows(retrain_every_hours=1) == {"served_requests": day, "drift_reports": day, **models}
+    config, _ = dagster_instance_config(str(Path(__file__).parents[1]))
+    assert config["freshness"] == {"enabled": True}
 
 
 def test_every_field_that_the_launchpad_shows_says_what_it_is_for() -> None:

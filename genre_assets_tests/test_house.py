@@ -20,7 +20,7 @@ TESTS = sorted((ROOT / "genre_assets_tests").rglob("*.py"))
 
 ROOTS = (
     "inventory/", "quarantine/", "features/", "checkpoints/", "training_set/", "environments/", "releases/",
-    "reference/version", "drift/", "predictions/", "labels/",
+    "reference/version", "drift/", "predictions/", "labels/", "decisions/", "dropped/",
 )  # fmt: skip  # of the buckets
 
 

@@ -30,8 +30,6 @@ from genre_assets.store import ObjectStore
 if TYPE_CHECKING:
     import pandas as pd
 
-OWNERS = ["team:ml-platform"]
-
 
 @contextmanager
 def _fan_out(settings: Settings) -> Iterator[MapTasks]:
@@ -101,7 +99,6 @@ def _shown(context: dg.AssetExecutionContext, genre: str) -> str | None:
     partitions_def=label_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"python", "s3", "parquet"},
-    owners=OWNERS,
     pool=pools.AUDIO,
     code_version="1",
 )
@@ -148,7 +145,6 @@ def raw_audio(
     partitions_def=label_partitions,
     backfill_policy=dg.BackfillPolicy.single_run(),
     kinds={"python", "numpy", "parquet"},
-    owners=OWNERS,
     pool=pools.AUDIO,
     code_version="-".join(f"{name}.{features.version}" for name, features in sorted(FEATURE_SETS.items())),
 )

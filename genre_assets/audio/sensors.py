@@ -11,7 +11,7 @@ from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PART
 from genre_assets import labels
 from genre_assets.audio.arrivals import decision as arrivals
 from genre_assets.audio.arrivals import events, looks, materialised
-from genre_assets.audio.tables import listing
+from genre_assets.audio.tables import decisions, listing
 from genre_assets.errors import GenreError
 from genre_assets.runs import partitions, pools
 from genre_assets.settings import Settings
@@ -38,7 +38,7 @@ def raw_bucket(
 
     While a run that reads the bucket is queued or under way, of whatever job, it waits, so that a bulk upload becomes a
     few runs and no work is asked for twice. What the stored tables already hold is not asked for. A listing that fails
-    is a skip, never an empty bucket.
+    is a skip, never an empty bucket. A file that somebody put back from the quarantine is asked for as a new one is.
     """
     cursor, clock = arrivals.Cursor.load(context.cursor), time.time()
     queue = events.EventQueue.from_settings(settings)
@@ -49,11 +49,12 @@ def raw_bucket(
         if heard.told:
             context.log.warning(heard.told)
         wanted = None if heard.everything else looks.to_list(heard.cursor, names)
-        if wanted == set() and heard.cursor.asked_at is None:
+        marks = decisions.marks(store, settings)
+        if wanted == set() and heard.cursor.asked_at is None and not marks:
             return _skip(NOTHING, moved, heard.cursor)
         if queue is not None and _is_being_read(context.instance):
             return _skip(WAITING, (), heard.cursor)  # what was named is kept; partitions must stay
-        now = looks.look(store, settings, names, heard.cursor.seen, wanted)
+        now = looks.look(store, settings, names, heard.cursor.seen, wanted, marks)
         cursor = looks.looked(heard, clock)
         if not arrivals.needs_a_look(now, cursor):
             return _skip(NOTHING, moved, replace(cursor, seen=now) if queue else None)
@@ -61,7 +62,7 @@ def raw_bucket(
             return _skip(WAITING, (), heard.cursor if queue else None)
         held = materialised.digests(store, settings)
         if wanted is not None:  # an event may have been lost: before a run is asked for, what differs is listed
-            now = looks.look(store, settings, names, now, set(listing.changed(now, held)) - wanted)
+            now = looks.look(store, settings, names, now, set(listing.changed(now, held)) - wanted, marks)
     except (GenreError, FileNotFoundError) as error:
         return dg.SkipReason(f"the raw bucket cannot be compared: {error}")
     decision = arrivals.decide(now, held, cursor, clock=clock)

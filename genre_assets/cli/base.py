@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from genre_assets.errors import Interrupted
 from genre_assets.settings import Settings, load_settings
 from genre_assets.text import visible
 
@@ -62,6 +63,17 @@ def this_person() -> str:
 
 
 @contextmanager
+def interruptible(said: str) -> Iterator[None]:
+    """Ctrl-C within ends the command with one line that says so, unless what was interrupted knows better."""
+    try:
+        yield
+    except Interrupted:
+        raise
+    except KeyboardInterrupt:
+        raise Interrupted(said) from None
+
+
+@contextmanager
 def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
     """A bar on standard error; the block is given `advance(done, total)`."""
     from rich.progress import Progress
@@ -71,11 +83,6 @@ def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-@contextmanager
-def run_goes_on() -> Iterator[None]:
-    """Who stops to watch does not stop the run: say so."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        say(f"a run that was launched goes on; see {load_settings().dagster_link}/runs")
-        raise
+def launching(settings: Settings) -> str:
+    """What is to be said of a run that nobody knows yet."""
+    return f"whether the run was launched is seen at {settings.dagster_link}/runs"

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 
 from genre_assets.cli.base import say, say_error
-from genre_assets.errors import GenreError, NoStack
+from genre_assets.errors import GenreError, Interrupted, NoStack
 from genre_assets.settings import load_settings
 
 FAILED = 1
@@ -36,8 +36,9 @@ def guarded(command: Callable[..., Any], wants_traceback: Callable[[], bool]) ->
             sys.stdout.flush()
         except (typer.Exit, typer.Abort):
             raise
-        except KeyboardInterrupt:
-            say("interrupted")
+        except KeyboardInterrupt as stop:
+            said = str(stop) if isinstance(stop, Interrupted) else ""
+            say(f"interrupted: {said}" if said else "interrupted")
             raise typer.Exit(INTERRUPTED) from None
         except BrokenPipeError:
             _forget_stdout()

@@ -126,12 +126,6 @@ async def review(backend: Here, limit: Limit = 50) -> dict[str, list[dict[str, A
     return {"clips": await backend.table("review", "--limit", str(limit))}
 
 
-@router.get("/quarantine", dependencies=[OPERATOR], summary="Files that are used for nothing, with the reason")
-async def quarantine(backend: Here, limit: Limit = 200) -> dict[str, list[dict[str, Any]]]:
-    """The newest first."""
-    return {"files": await backend.table("quarantine", "--limit", str(limit))}
-
-
 @router.get("/audio", include_in_schema=False, dependencies=[needs(Scope.LABEL, Scope.OPERATE)])
 async def audio(backend: Here, address: str, range_: Annotated[str | None, Header(alias="Range")] = None) -> Response:
     """The bytes behind an `s3://` address in a bucket that clients may name, whole or a range: for players."""

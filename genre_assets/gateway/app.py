@@ -1,19 +1,21 @@
 """The application: who may ask (`access`), what can be asked (`api_*`, `pages`), and how errors are said (`problems`)."""
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import FastAPI, Request, Response
+from fastapi import FastAPI
 from fastapi.staticfiles import StaticFiles
 from prometheus_client import Histogram
+from starlette.datastructures import MutableHeaders
 
 from genre_assets.errors import BadInput
-from genre_assets.gateway import api_labels, api_predict, api_records, api_route, pages, sign_in
-from genre_assets.gateway.access.own_origin import LOOPBACK, OwnOriginOnly
+from genre_assets.gateway import api_labels, api_predict, api_quarantine, api_records, api_route, pages, sign_in
+from genre_assets.gateway.access.own_origin import LOOPBACK, App, OwnOriginOnly, Receive, Scope, Send
 from genre_assets.gateway.backend import Backend
 from genre_assets.gateway.problems import add_handlers
 from genre_assets.settings import Settings
@@ -69,9 +71,9 @@ def create_app(settings: Settings) -> OwnOriginOnly:
         openapi_url="/v1/openapi.json",
     )
     add_handlers(app)
-    app.middleware("http")(_measured)
+    app.add_middleware(_Measured)
     sign_in.add_handler(app)
-    for room in (api_predict, api_records, api_labels, api_route, pages, sign_in):
+    for room in (api_predict, api_records, api_labels, api_quarantine, api_route, pages, sign_in):
         app.include_router(room.router)
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return OwnOriginOnly(app, own_names(settings), "GENRE_GATEWAY_ALLOWED_HOSTS")
@@ -84,12 +86,25 @@ def own_names(settings: Settings) -> tuple[str, ...]:
     return tuple(name for name in names if name)
 
 
-async def _measured(request: Request, go_on: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Count and time the request, and send the headers that every page needs."""
-    began = time.perf_counter()
-    response = await go_on(request)
-    route = getattr(request.scope.get("route"), "path", "other")
-    SECONDS.labels(route, str(response.status_code)).observe(time.perf_counter() - began)
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
+class _Measured:
+    """Counts and times each request, to the first byte of its answer, and sends the headers that every page needs.
+
+    Plain ASGI: Starlette's middleware for functions passes each part of a body and of an answer through queues of its own.
+    """
+
+    def __init__(self, app: App) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+
+        async def answered(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                route = getattr(scope.get("route"), "path", "other")
+                SECONDS.labels(route, str(message["status"])).observe(time.perf_counter() - began)
+                headers = MutableHeaders(scope=message)
+                for name, value in HEADERS.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self.app(scope, receive, answered)

@@ -9,9 +9,10 @@ from typing import Annotated, Any, TypeVar
 from fastapi import Depends, Request
 
 from genre_assets.database import Database
-from genre_assets.errors import PermanentFailure, TransientFailure
+from genre_assets.errors import BadInput, PermanentFailure, TransientFailure
 from genre_assets.gateway.access.doorkeeper import Doorkeeper
 from genre_assets.gateway.exporter.collector import PlatformFacts
+from genre_assets.gateway.tables import BAD_INPUT
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.client.aio import AsyncGenreClient
@@ -49,7 +50,8 @@ class Backend:
     async def said_by(self, module: str, *arguments: str) -> str:
         """What a module prints: what takes large libraries is done by a process of its own, so that this one stays small.
 
-        Raises `PermanentFailure` with the error that the process ends with, `TransientFailure` if it takes too long.
+        Raises `PermanentFailure` with the error that the process ends with, or `BadInput` where it says so by its exit code;
+        `TransientFailure` if it takes too long.
         """
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", module, *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
@@ -66,7 +68,7 @@ class Backend:
         if process.returncode:
             lines = said.decode(errors="replace").strip().splitlines()
             why = lines[-1] if lines else f"{arguments[0]} ended with code {process.returncode}"
-            raise PermanentFailure(why.removeprefix("error: "))
+            raise (BadInput if process.returncode == BAD_INPUT else PermanentFailure)(why.removeprefix("error: "))
         return out.decode()
 
     async def close(self) -> None:

@@ -10,6 +10,7 @@ from fastapi.templating import Jinja2Templates
 
 from genre_assets import audit
 from genre_assets import labels as label_set
+from genre_assets.audio.tables import decisions
 from genre_assets.errors import GenreError
 from genre_assets.gateway import newest_release
 from genre_assets.gateway.access.api_keys import Scope
@@ -59,10 +60,11 @@ async def review(request: Request, backend: Here) -> HTMLResponse:
 
 @router.get("/quarantine", dependencies=[OPERATOR])
 async def quarantine(request: Request, backend: Here) -> HTMLResponse:
-    """What is used for nothing, and why."""
-    return page(
-        request, backend, "quarantine.html", files=await backend.table("quarantine", "--limit", str(FILES)), most=FILES
-    )
+    """What is used for nothing, and why; what was dropped; what people decided of such files."""
+    files = await backend.table("quarantine", "--limit", str(FILES))
+    dropped = await backend.ask(decisions.dropped, backend.store, backend.settings, FILES)
+    moves = await backend.ask(audit.history, backend.database, limit=MOVES, subject="quarantine")
+    return page(request, backend, "quarantine.html", files=files, most=FILES, dropped=dropped, moves=moves)
 
 
 @router.get("/alerts", dependencies=[OPERATOR])
@@ -80,7 +82,7 @@ async def models(request: Request, backend: Here) -> HTMLResponse:
         release = await backend.ask(newest_release.manifest, backend.store, backend.settings.serving_bucket)
     except FileNotFoundError:
         problem = "Nothing is released yet. Build with: genre-assets run"
-    moves = await backend.ask(audit.history, backend.database, limit=MOVES)
+    moves = await backend.ask(audit.history, backend.database, limit=MOVES, but="quarantine")
     standing = await backend.ask(route_state.standing, backend.database)
     return page(request, backend, "models.html", release=release, problem=problem, moves=moves, standing=standing)
 

@@ -110,6 +110,29 @@ def of_request(database: Database, request_id: str) -> list[dict[str, Any]]:
     return database.rows(sql, (short_id(request_id),))
 
 
+def counts(database: Database, *, since: datetime, until: datetime) -> list[dict[str, Any]]:
+    """How many rows of a stretch of the log each label has, and each kind of error; the most first."""
+    sql = """SELECT route, label, error_code AS error, count(*) AS rows FROM served_requests
+        WHERE ts >= %s AND ts <= %s GROUP BY route, label, error_code ORDER BY count(*) DESC, label LIMIT 100"""
+    return database.rows(sql, (since, until))
+
+
+def newest(database: Database, *, until: datetime, limit: int) -> list[dict[str, Any]]:
+    """The newest rows up to a moment, for people: when, which request and item, what was answered, by whom."""
+    sql = """SELECT ts, request_id, item, label, confidence, route, version, error_code AS error, tag FROM served_requests
+        WHERE ts <= %s ORDER BY ts DESC, request_id, item DESC LIMIT %s"""
+    rows = database.rows(sql, (until, limit))
+    return [
+        {
+            "at (UTC)": f"{ts.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+            **row,
+            "confidence": None if sure is None else round(sure, 3),
+        }
+        for row in rows
+        for ts, sure in [(row.pop("ts"), row["confidence"])]
+    ]
+
+
 def prune(database: Database, *, days: int, now: datetime | None = None) -> list[str]:
     """Drop the partitions of days that ended more than `days` days ago; returns their names."""
     oldest = (now or datetime.now(UTC)) - timedelta(days=min(days, LONGEST_DAYS))

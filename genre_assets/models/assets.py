@@ -13,6 +13,7 @@ from genre_assets import keys, labels
 from genre_assets.audio import groups, splits
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
+from genre_assets.checks import as_shown
 from genre_assets.models.data import stored, training
 from genre_assets.models.data.split import SPLITS
 from genre_assets.models.families.catalogue import FAMILIES
@@ -25,11 +26,10 @@ from genre_assets.runs import pools
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
-OWNERS = ["team:ml-platform"]
 WHOLE_RUN = "MLflow run of this Dagster run"
 
 
-@dg.asset(deps=["features"], kinds={"python", "parquet", "s3"}, owners=OWNERS, code_version="2", pool=pools.BUILD)
+@dg.asset(deps=["features"], kinds={"python", "parquet", "s3"}, code_version="2", pool=pools.BUILD)
 def training_set(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.MaterializeResult[None]:
@@ -68,7 +68,7 @@ def training_set(
             "rows left out as copies of held-out rows": made.manifest.dropped,
             "columns": len(made.manifest.columns),
             "clips are cut": str(made.manifest.cut),
-            "splits": dict(made.manifest.splits),
+            "splits": as_shown(made.manifest.splits),
             "class balance": dg.MetadataValue.md(plots.as_markdown("class balance", plots.class_balance(counts))),
             "recordings by genre": _genre_table(counts),
             "data": f"s3://{settings.features_bucket}/{keys.TRAINING_SET}",
@@ -84,7 +84,6 @@ def tuned_asset(family: Family) -> dg.AssetsDefinition:
         name=f"tuned_{family.name}",
         deps=[training_set],
         kinds={"python", "mlflow", "onnx"},
-        owners=OWNERS,
         pool=pools.BUILD,
         code_version=f"{experiment.CODE_VERSION}.{family.version}",
         description=f"The best {family.name.replace('_', ' ')} that the budget finds, as a registered ONNX model.\n\n"
@@ -108,7 +107,7 @@ def tuned_asset(family: Family) -> dg.AssetsDefinition:
 TUNED = [tuned_asset(family) for family in FAMILIES.values()]
 
 
-@dg.asset(deps=TUNED, kinds={"python", "mlflow", "onnx"}, owners=OWNERS, code_version=vote.VERSION, pool=pools.BUILD)
+@dg.asset(deps=TUNED, kinds={"python", "mlflow", "onnx"}, code_version=vote.VERSION, pool=pools.BUILD)
 def voting_model(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -122,7 +121,7 @@ def voting_model(
     return _model_result(context, mlflow, vote.NAME, outcome)
 
 
-@dg.asset(deps=[*TUNED, voting_model], kinds={"python", "mlflow"}, owners=OWNERS, code_version="2", pool=pools.BUILD)
+@dg.asset(deps=[*TUNED, voting_model], kinds={"python", "mlflow"}, code_version="2", pool=pools.BUILD)
 def champion_models(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -162,10 +161,10 @@ def champion_models(
             "result": "; ".join(_said_of(alias, version) for alias, version in versions.items()) + ".",
             "champion changed": choice.champion.changed,
             "champion reason": choice.champion.reason,
-            "champion evidence": dg.MetadataValue.json(dict(choice.champion.evidence)),
+            "champion evidence": as_shown(choice.champion.evidence),
             "fallback changed": choice.fallback.changed,
             "fallback reason": choice.fallback.reason,
-            "fallback evidence": dg.MetadataValue.json(dict(choice.fallback.evidence)),
+            "fallback evidence": as_shown(choice.fallback.evidence),
             **described,
             **_link(WHOLE_RUN, mlflow.link),
         },

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from genre_assets.checks import as_shown
 from genre_assets.models.mlflow.registry import ModelRegistry
 from genre_assets.packaging import parity, publish, release
 from genre_assets.packaging.candidates import choose_versions
@@ -16,10 +17,8 @@ from genre_assets.runs import pools
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
-OWNERS = ["team:ml-platform"]
 
-
-@dg.asset(deps=["champion_models"], kinds={"python", "s3"}, owners=OWNERS, code_version="1", pool=pools.BUILD)
+@dg.asset(deps=["champion_models"], kinds={"python", "s3"}, code_version="1", pool=pools.BUILD)
 def conda_pack(
     context: dg.AssetExecutionContext,
     settings: dg.ResourceParam[Settings],
@@ -38,8 +37,8 @@ def conda_pack(
             **({"why not conda-forge": made.not_forge} if made.not_forge else {}),
             "python": made.python,
             "packages": dg.MetadataValue.md("\n".join(f"- {package}" for package in made.packages)),
-            "versions": dict(made.versions),
-            "seconds of the build": dict(made.built_s),
+            "versions": as_shown(made.versions),
+            "seconds of the build": as_shown(made.built_s),
             "folder": dg.MetadataValue.path(made.folder),
             "archive": f"s3://{settings.serving_bucket}/{made.key}",
         },
@@ -50,7 +49,6 @@ def conda_pack(
 @dg.asset(
     deps=["champion_models", conda_pack],
     kinds={"python", "onnx", "s3"},
-    owners=OWNERS,
     code_version="1",
     pool=pools.BUILD,
 )
@@ -82,7 +80,7 @@ def triton_repo(
             "new": not known,
             "goes live": report["passed"],
             **{f"{route} version": version for route, version in made.roles.items()},
-            "versions": dg.MetadataValue.json(made.versions),
+            "versions": as_shown(made.versions),
             "left out": chosen.left_out or "nothing",
             "files": len(made.files),
             "largest difference of a probability": report["largest_difference"],

@@ -1,4 +1,4 @@
-"""Automation of the platform itself, beside the stages' own sensors: runs whose process is gone, checks that read grey.
+"""Automation of the platform itself, beside the stages' own sensors: lost runs, checks that read grey, freshness.
 
 Dagster's run monitoring cannot see the processes of its default launcher. A sensor can: it is evaluated in the code
 server, which starts the runs' processes, so both see the same processes, in a container as well.
@@ -6,6 +6,7 @@ server, which starts the runs' processes, so both see the same processes, in a c
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
@@ -18,11 +19,26 @@ from dagster._core.storage.asset_check_execution_record import (
 )
 
 from genre_assets.runs.run_processes import Worker, lost, resume_stopped
+from genre_assets.settings import Settings
 
 IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 SECONDS = 10
 HISTORY = 25  # rows of one check that are looked through
+SHORTEST = timedelta(minutes=2)  # of a window of freshness; Dagster looks every half minute
 _PROCESS = re.compile(r"Started process for run \(pid: (\d+)\)")
+
+
+def freshness(settings: Settings) -> dict[str, dg.FreshnessPolicy]:
+    """How old what an asset shows may be, by the asset's name: of those only that must be made again as time goes by.
+
+    Traffic closes a window within GENRE_WINDOW_OLDEST_SECONDS; without a window for longer, nobody knows whether the model
+    still fits. Models have an age only where GENRE_RETRAIN_EVERY_HOURS gives them one. Twice as old is a failure.
+    """
+    wanted = dict.fromkeys(("served_requests", "drift_reports"), timedelta(seconds=settings.window_oldest_seconds))
+    if settings.retrain_every_hours:
+        wanted |= dict.fromkeys(("training_set", "champion_models"), timedelta(hours=settings.retrain_every_hours))
+    ages = {name: max(age, SHORTEST) for name, age in wanted.items()}
+    return {name: dg.FreshnessPolicy.time_window(fail_window=2 * age, warn_window=age) for name, age in ages.items()}
 
 
 @dg.sensor(

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import dagster as dg
 from pydantic import Field
 
+from genre_assets.checks import as_shown
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
 from genre_assets.packaging.adoption import adopt
@@ -24,8 +25,6 @@ from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.control import TritonControl
-
-OWNERS = ["team:ml-platform"]
 
 
 class LiveEnsembleConfig(dg.Config):
@@ -59,7 +58,7 @@ class LiveEnsembleConfig(dg.Config):
 PROMOTE = {"ops": {"live_ensemble": {"config": {"route": "?", "reason": "", "actor": "person", "pinned": False}}}}
 
 
-@dg.asset(deps=["triton_repo"], kinds={"triton", "python"}, owners=OWNERS, code_version="1")
+@dg.asset(deps=["triton_repo"], kinds={"triton", "python"}, code_version="1")
 def live_ensemble(
     config: LiveEnsembleConfig,
     settings: dg.ResourceParam[Settings],
@@ -124,7 +123,7 @@ class BatchConfig(dg.Config):
     )
 
 
-@dg.asset(deps=[live_ensemble], kinds={"triton", "parquet"}, owners=OWNERS, code_version="1")
+@dg.asset(deps=[live_ensemble], kinds={"triton", "parquet"}, code_version="1")
 def batch_predictions(
     context: dg.AssetExecutionContext,
     config: BatchConfig,
@@ -152,7 +151,7 @@ def batch_predictions(
             "asked in this run": done.asked,
             "parts": done.parts,
             "parts that were there": done.parts_reused,
-            "by genre": dict(done.counts),
+            "by genre": as_shown(done.counts),
             **drift_assets.kept(store, settings, "answers", done.key),
         }
     )
@@ -162,7 +161,6 @@ served_requests = dg.AssetSpec(
     "served_requests",
     deps=[live_ensemble],
     kinds={"postgres"},
-    owners=OWNERS,
     description="Every item that the ensemble answered: one row in PostgreSQL, written through an on-disk spool that "
     "outlives database outages and killed processes. Partitioned by day; read it with "
     "`genre_assets.inference.request_log.read`.",
@@ -172,7 +170,6 @@ clients_audio = dg.AssetSpec(
     "clients_audio",
     deps=[live_ensemble],
     kinds={"s3"},
-    owners=OWNERS,
     description="Audio of clients that is kept in a bucket of its own, if that is asked for (GENRE_CAPTURE): "
     "`raw/<day>/<content hash>.<ending>`, named by the rows of `served_requests`. The sensor `prune_clients_audio` removes what "
     "is too old or too much; each time that it does is an observation here.",

@@ -8,7 +8,9 @@ import dagster as dg
 from pydantic import Field
 
 from genre_assets import keys
+from genre_assets.checks import as_shown
 from genre_assets.database import Database
+from genre_assets.inference import request_log
 from genre_assets.serving import drift_checks
 from genre_assets.serving.drift import evaluate, pages, window_reports, window_store
 from genre_assets.serving.drift.findings import Property
@@ -23,15 +25,14 @@ from genre_assets.serving.promotion.state import Rules as PromotionRules
 from genre_assets.settings import Settings
 from genre_assets.store import LINK_LASTS, ObjectStore
 
-OWNERS = ["team:ml-platform"]
 SHOWN = 50  # rows of a table about labels
+LATEST = 10  # rows of the log on the page of `served_requests`
 
 
 SPEC = dg.AssetSpec(
     drift_checks.ASSET,
     deps=["served_requests"],
     kinds={"postgres"},
-    owners=OWNERS,
     code_version="3",
     skippable=True,
     description="""Verdicts on windows of answered requests against the champion's training data.
@@ -124,15 +125,30 @@ def _report(
 ) -> None:
     """Report a window to Dagster: all alike and in order, since the page of the asset shows what was reported last."""
     window = judged.window
-    rows: dict[str, Any] = {"window": window.id, "rows": window.rows, "items": window.items}
     instance.report_runless_asset_event(
-        dg.AssetMaterialization("served_requests", "answered since the window before", rows)
+        dg.AssetMaterialization("served_requests", "answered since the window before", _answered(database, judged))
     )
     said = f"{judged.level}, {window.epoch.route}: {judged.reason}"
     facts, tags = _facts(judged, store, settings), _tags(judged)
     instance.report_runless_asset_event(dg.AssetMaterialization(drift_checks.ASSET, said, facts, tags=tags))
     for evaluation in drift_checks.evaluations(database, judged):
         instance.report_runless_asset_event(evaluation)
+
+
+def _answered(database: Database, judged: DriftResult) -> dict[str, Any]:
+    """What the log holds of a window: how many rows, by label and error, and the newest of them."""
+    window = judged.window
+    counts = request_log.counts(database, since=window.opened_at, until=window.closed_at)
+    newest = request_log.newest(database, until=window.closed_at, limit=LATEST)
+    return {
+        "result": f"{window.rows} rows of {window.items} distinct items, answered by the {window.epoch.route}, "
+        f"{window.opened_at:%Y-%m-%d %H:%M:%S} to {window.closed_at:%H:%M:%S} UTC.",
+        "window": window.id,
+        "rows": window.rows,
+        "items": window.items,
+        "answers": as_shown(counts),
+        "newest rows": as_shown(newest),
+    }
 
 
 def _tags(judged: DriftResult) -> Mapping[str, str]:
@@ -171,7 +187,7 @@ class PageConfig(dg.Config):
     window: str = Field(default="", description="Name of a window, as drift_reports shows it; empty: the newest.")
 
 
-@dg.asset(deps=[drift_reports], kinds={"evidently"}, owners=OWNERS, code_version="1", output_required=False)
+@dg.asset(deps=[drift_reports], kinds={"evidently"}, code_version="1", output_required=False)
 def drift_pages(
     context: dg.AssetExecutionContext,
     config: PageConfig,

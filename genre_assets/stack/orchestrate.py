@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from genre_assets import labels
-from genre_assets.errors import BadInput, PermanentFailure
+from genre_assets.errors import BadInput, Interrupted, PermanentFailure
 from genre_assets.settings import Settings
 from genre_assets.stack.services import graphql
 from genre_assets.stack.services.graphql import RunProgress
@@ -69,8 +69,12 @@ def launch_promotion(settings: Settings, route: str, *, reason: str, pin: bool =
 
 
 def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
-    """Report each step as it starts and finishes. Raises `PermanentFailure` if the run does not succeed."""
-    report(f"run {run_id[:8]}: {settings.dagster_link}/runs/{run_id}")
+    """Report each step as it starts and finishes.
+
+    Raises `PermanentFailure` if the run does not succeed, `Interrupted` where nobody wants to watch it any more.
+    """
+    link = f"{settings.dagster_link}/runs/{run_id}"
+    report(f"run {run_id[:8]}: {link}")
     shown: set[str] = set()
 
     def show(now: RunProgress) -> None:
@@ -83,10 +87,11 @@ def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
                 shown.add(step)
                 report(f"  {step} ...")
 
-    end = graphql.wait(settings.dagster_url, run_id, on_progress=show)
+    try:
+        end = graphql.wait(settings.dagster_url, run_id, on_progress=show)
+    except KeyboardInterrupt:
+        raise Interrupted(f"the run goes on: {link} (stop it there with Terminate)") from None
     if end.status != "SUCCESS":
         said = "\n".join(dict.fromkeys(end.failures)) or f"it ended with {end.status}"
-        raise PermanentFailure(
-            f"run {run_id} did not succeed:\n{said}\nAll of it: {settings.dagster_link}/runs/{run_id}"
-        )
+        raise PermanentFailure(f"run {run_id} did not succeed:\n{said}\nAll of it: {link}")
     return end

@@ -81,6 +81,8 @@ def test_a_key_is_for_its_scopes_until_it_is_revoked(closed: str, live: LiveStac
             assert "needs the scope" in detail(http.get(path), 403)
         refused = http.post("/v1/route", json={"route": "fallback", "reason": "mischief"})
         assert "operate" in detail(refused, 403)
+        refused = http.post("/v1/quarantine/drop", json={"key": "jazz/a.wav", "reason": "mischief"})
+        assert "operate" in detail(refused, 403)
         shown = {one["name"]: one for one in json.loads(command(live, "--json")[0])}
         assert shown["phone"]["scopes"] == ["predict"]
         assert shown["phone"]["used_at"] is not None

@@ -148,9 +148,9 @@ def test_a_candidate_trained_on_other_features_is_left_out(live: LiveStack, tmp_
     assert outcome.success
     metadata = outcome.asset_materializations_for_node("triton_repo")[0].metadata
     assert "version 6" in str(metadata["left out"].value)
-    versions = metadata["versions"].value
-    assert isinstance(versions, dict)
-    assert set(versions) == {"3", "4"}
+    versions = metadata["versions"]
+    assert isinstance(versions, dg.TableMetadataValue)
+    assert {record.data["name"] for record in versions.records} == {"3", "4"}
 
 
 def test_without_a_champion_the_message_says_what_to_do(live: LiveStack) -> None:

@@ -57,8 +57,18 @@ def test_a_clean_window_passes_every_check(platform: dict[str, Any], instance: d
 
 
 def test_the_log_is_materialised_with_each_window(platform: dict[str, Any], instance: dg.DagsterInstance) -> None:
-    run_drift(platform, log_rows(32), instance)
-    assert metadata(instance, "served_requests")["rows"] == 32
+    failed = log_rows(1, seed=1, start=START + timedelta(seconds=0.05), error_code="undecodable")
+    run_drift(platform, [*log_rows(32), *failed], instance)
+    shown = metadata(instance, "served_requests")
+    assert shown["result"] == (
+        "33 rows of 32 distinct items, answered by the champion, 2026-11-01 12:00:00 to 12:00:03 UTC."
+    )
+    answers = [dict(record.data) for record in shown["answers"].records]
+    assert sum(row["rows"] for row in answers) == 33
+    assert [(row["label"], row["rows"]) for row in answers if row["error"] == "undecodable"] == [(None, 1)]
+    newest = [dict(record.data) for record in shown["newest rows"].records]
+    assert [row["request_id"] for row in newest] == [f"q0-{place}" for place in range(31, 21, -1)]
+    assert (newest[0]["at (UTC)"], newest[0]["confidence"]) == ("2026-11-01 12:00:03", 0.7)
 
 
 def test_of_a_burst_of_windows_the_newest_is_the_one_shown(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from genre_assets.audio.arrivals.decision import Cursor
 from genre_assets.audio.arrivals.events import EventQueue, genres_of
-from genre_assets.audio.tables import listing
+from genre_assets.audio.tables import decisions, listing
 from genre_assets.errors import TransientFailure
 from genre_assets.labels import UNKNOWN
 from genre_assets.settings import Settings
@@ -60,13 +60,17 @@ def look(
     names: Sequence[str],
     seen: Mapping[str, str],
     wanted: Collection[str] | None,
+    marks: Mapping[str, str],
 ) -> dict[str, str]:
-    """The digest of every genre and of `UNKNOWN`: listed now if it is `wanted` (None: all), else as it was seen."""
+    """The digest of every genre and of `UNKNOWN`: listed now if it is `wanted` (None: all), else as it was seen.
+
+    A genre with a decision of a person that waits has its mark (`decisions.marks`) in it.
+    """
     if wanted is None:
-        return listing.digests(store.list(settings.raw_bucket), names)
+        return decisions.marked(listing.digests(store.list(settings.raw_bucket), names), marks)
     digests = dict(seen)
     if wanted:
         genres = [name for name in names if name in wanted]
         found = listing.of_genres(store, settings.raw_bucket, names, genres)
         digests |= {genre: listing.digest(items) for genre, items in found.items()}
-    return {name: digests[name] for name in (*names, UNKNOWN)}
+    return decisions.marked({name: digests[name] for name in (*names, UNKNOWN)}, marks)

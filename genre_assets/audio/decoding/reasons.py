@@ -37,11 +37,18 @@ MEANING: Mapping[Reason, str] = {
     Reason.NOT_FINITE: "it holds samples that are not numbers, or beyond any level",
     Reason.UNSUPPORTED: "it is not audio, or in a codec that is not read, or has a sample rate out of range",
     Reason.TOO_LARGE: "it is larger than GENRE_MAX_FILE_MB",
-    Reason.DUPLICATE: "the same bytes are there under another key of the genre",
-    Reason.DUPLICATE_RECORDING: "the same recording is there in another file of the genre",
+    Reason.DUPLICATE: "the same bytes are there under another key",
+    Reason.DUPLICATE_RECORDING: "the same recording is there in another file",
     Reason.CONFLICTING_LABEL: "the same recording is there in another genre too",
     Reason.UNKNOWN_GENRE: "its folder is not one of the genres",
 }
+
+
+SETTLED = frozenset({Reason.DUPLICATE, Reason.DUPLICATE_RECORDING, Reason.CONFLICTING_LABEL})
+"""Of a file that could be used, were it not for the other copies of its recording."""
+
+Chosen = Mapping[tuple[str, str], str]
+"""When a person chose a file among such copies, as a text that sorts, by its key and content hash."""
 
 
 class AudioError(BadInput):

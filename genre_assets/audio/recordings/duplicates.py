@@ -3,19 +3,18 @@
 * The same bytes, or the same recording, several times in one genre: the file with the smallest key stays, the others are
   duplicates.
 * The same recording in two genres: at least one label is wrong, and nobody knows which; none is used.
+* Where a person chose one of the files (`genre-assets quarantine --put-back`), that one is used and no other.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from genre_assets.audio.decoding.reasons import OK, Reason
+from genre_assets.audio.decoding.reasons import OK, SETTLED, Chosen, Reason
 from genre_assets.audio.recordings.fingerprint import recording_id, same_recordings
 
 if TYPE_CHECKING:
     import pandas as pd
-
-SETTLED = frozenset({Reason.DUPLICATE, Reason.DUPLICATE_RECORDING, Reason.CONFLICTING_LABEL})
 
 
 class Copy(Protocol):
@@ -48,9 +47,15 @@ class _Row:
     recording: str
 
 
-def verdicts(copies: Sequence[Copy]) -> list[Verdict]:
-    """What is settled of all the files of one recording, which come in the order of label and key."""
+def verdicts(copies: Sequence[Copy], chosen: Chosen | None = None) -> list[Verdict]:
+    """What is settled of all the files of one recording, which come in the order of label and key.
+
+    Of several that were `chosen`, the last choice counts.
+    """
     recording = copies[0].recording
+    mine = [copy for copy in copies if (copy.key, copy.fingerprint) in (chosen or {})]
+    if chosen and mine and len(copies) > 1:
+        return _beside(max(mine, key=lambda copy: chosen[copy.key, copy.fingerprint]), copies)
     if len({copy.label for copy in copies}) > 1:
         return [Verdict(recording, Reason.CONFLICTING_LABEL.value, _also(copy, copies)) for copy in copies]
     found, heard = [Verdict(recording)], {copies[0].fingerprint}
@@ -61,11 +66,22 @@ def verdicts(copies: Sequence[Copy]) -> list[Verdict]:
     return found
 
 
+def _beside(kept: Copy, copies: Sequence[Copy]) -> list[Verdict]:
+    """What is settled once a person chose the one that is kept."""
+    said = f"same as {kept.key}, which a person chose"
+    found = []
+    for copy in copies:
+        reason = Reason.DUPLICATE if copy.fingerprint == kept.fingerprint else Reason.DUPLICATE_RECORDING
+        other = Verdict(copies[0].recording, reason.value, said)
+        found.append(Verdict(copies[0].recording) if copy.key == kept.key else other)
+    return found
+
+
 def _also(copy: Copy, copies: Sequence[Copy]) -> str:
     return f"also {', '.join([other.key for other in copies if other.label != copy.label][:3])}"
 
 
-def settle(inventory: "pd.DataFrame") -> "pd.DataFrame":
+def settle(inventory: "pd.DataFrame", chosen: Chosen | None = None) -> "pd.DataFrame":
     """The inventory of all genres (columns as stored, and `genre`) with verdicts on duplicates.
 
     Verdicts of an earlier settlement are forgotten first. Files of one recording share its `recording`.
@@ -80,7 +96,7 @@ def settle(inventory: "pd.DataFrame") -> "pd.DataFrame":
     ]
     for group in _groups(frame.loc[usable]):
         rows = frame.loc[group, ["genre", "key", "fingerprint", "recording"]]
-        settled = verdicts([_Row(*row) for row in rows.itertuples(index=False)])
+        settled = verdicts([_Row(*row) for row in rows.itertuples(index=False)], chosen)
         frame.loc[group, ["recording", "verdict", "detail"]] = [
             [one.recording, one.verdict, one.detail] for one in settled
         ]

@@ -9,7 +9,7 @@ Its work is done in steps that may end anywhere: a recording is `due` from the m
 the verdicts on its files are written to the tables and `settled` says so.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -84,10 +84,11 @@ class RecordingIndex:
             rows.set_whole(True)
         self._say("index of recordings: all pairs are found")
 
-    def due(self) -> Due:
-        """The groups of files about which something changed."""
+    def due(self, also: Collection[str] = ()) -> Due:
+        """The groups of files about which something changed, and those of files with the content hashes `also`."""
         with self._rows() as rows:
             due, pairs = rows.due(), set[tuple[int, int]]()
+            due = {*due, *(recording.number for recording in rows.recordings(also).values())}
             reached, edge = set(due), set(due)
             while edge:
                 found = rows.pairs_of(edge)

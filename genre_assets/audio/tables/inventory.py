@@ -5,7 +5,6 @@ of another; that genre's table is then written again as well, so that every stor
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cache, partial
@@ -15,7 +14,7 @@ from genre_assets import keys, labels
 from genre_assets.audio.decoding.reasons import OK, Reason
 from genre_assets.audio.extract import Limits
 from genre_assets.audio.recordings.index import RecordingIndex
-from genre_assets.audio.tables import features, listing, one_pass, parts, settlement
+from genre_assets.audio.tables import decisions, features, listing, one_pass, parts, settlement
 from genre_assets.audio.tables.checkpoint import Checkpoint, records
 from genre_assets.audio.tables.inspect_file import Inspection, refused, rules
 from genre_assets.audio.tables.rows import KeptRows
@@ -74,14 +73,6 @@ def read(store: ObjectStore, settings: Settings, genre: str, *, quarantine: bool
         return table([])
 
 
-def quarantined(store: ObjectStore, settings: Settings, limit: int) -> list[dict[str, Any]]:
-    """The files that are used for nothing, the newest first, as plain JSON: key, genre, verdict, detail and what is known."""
-    frame = read_all(store, settings, quarantine=True).sort_values("last_modified", ascending=False)
-    frame = frame[["key", "genre", "verdict", "detail", "size", "format", "duration_s", "last_modified"]].head(limit)
-    rows: list[dict[str, Any]] = json.loads(frame.to_json(orient="records", date_format="iso"))
-    return [{**row, "address": f"s3://{settings.raw_bucket}/{row['key']}"} for row in rows]
-
-
 def read_all(store: ObjectStore, settings: Settings, *, quarantine: bool = False) -> "pd.DataFrame":
     """All genres' inventories (or the whole quarantine) in one table, with a column `genre`."""
     import pandas as pd
@@ -137,7 +128,10 @@ def update(
     stored = cache(partial(read, store, settings))
     checkpoint = Checkpoint(store, settings, "inventory")
     interrupted = checkpoint.rows()
+    asked, chosen = decisions.waiting(store, settings, genres), decisions.chosen(store, settings)
     known = _known(settings, [*interrupted, *(row for genre in genres for row in records(stored(genre)))])
+    for again in (item for genre in genres for item in found[genre] if asked.is_wanted(item)):
+        known.pop(_identity(again), None)
     new = [item for genre in genres for item in found[genre] if _identity(item) not in known]
     progress = Progress("raw_audio", len(new), say)
     looked = one_pass.look_at(
@@ -149,10 +143,10 @@ def update(
     fresh = {genre: table(_present(found[genre], known)) for genre in genres}
     claims = {genre: read_claim(store, settings, genre) for genre in label_set.names}
     if index is None:
-        settled = settlement.over_all({genre: stored(genre) for genre in label_set.names} | fresh)
+        settled = settlement.over_all({genre: stored(genre) for genre in label_set.names} | fresh, chosen)
     else:
         names = {genre: settlement.name_of(claim) for genre, claim in claims.items()}
-        settled = settlement.by_index(index, fresh, stored, names)
+        settled = settlement.by_index(index, fresh, stored, names, chosen, asked.contents())
     tables = {genre: frame.astype(COLUMNS) for genre, frame in settled.tables.items()}
     also = [g for g in tables if g not in fresh and _is_other(settings, tables[g], stored(g), claims[g])]
     lost = [g for g in fresh if len(stored(g)) != len(tables[g])]  # or changed, which the claims show too
@@ -167,6 +161,7 @@ def update(
         index.settled(settled.due, named)
         reached(Step.FEATURES_SETTLED)
     _write_unknown(store, settings, label_set.names, found[labels.UNKNOWN])
+    decisions.carried_out(store, settings, asked)
     checkpoint.remove()
     return Update(
         {genre: tables[genre] for genre in genres},

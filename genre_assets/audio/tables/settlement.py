@@ -2,12 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from genre_assets.audio.decoding.reasons import OK
-from genre_assets.audio.recordings.duplicates import SETTLED, Verdict, settle, verdicts
+from genre_assets.audio.decoding.reasons import OK, SETTLED, Chosen
+from genre_assets.audio.recordings.duplicates import Verdict, settle, verdicts
 from genre_assets.audio.recordings.fingerprint import recording_id
 from genre_assets.audio.recordings.index import BEHIND, Due, RecordingIndex
 from genre_assets.audio.recordings.index_rows import File
@@ -38,11 +38,13 @@ class Settlement:
     behind: Sequence[str] = field(default_factory=tuple)  # labels whose part of the index was not that of their table
 
 
-def over_all(tables: "Mapping[str, pd.DataFrame]") -> Settlement:
-    """Settle all inventories, by label, from their signatures alone."""
+def over_all(tables: "Mapping[str, pd.DataFrame]", chosen: Chosen | None = None) -> Settlement:
+    """Settle all inventories, by label, from their signatures and what people chose."""
     import pandas as pd
 
-    joined = settle(pd.concat([frame.assign(genre=genre) for genre, frame in tables.items()], ignore_index=True))
+    joined = settle(
+        pd.concat([frame.assign(genre=genre) for genre, frame in tables.items()], ignore_index=True), chosen
+    )
     found = {}
     for genre, frame in tables.items():
         rows = joined[joined["genre"] == genre].drop(columns="genre").reset_index(drop=True)
@@ -55,8 +57,10 @@ def by_index(
     fresh: "Mapping[str, pd.DataFrame]",
     stored: "Callable[[str], pd.DataFrame]",
     names: Mapping[str, str],
+    chosen: Chosen | None = None,
+    also: Collection[str] = (),
 ) -> Settlement:
-    """Settle what changed with the `fresh` inventories, by label, beside those that are `stored`.
+    """Settle what changed with the `fresh` inventories, by label, beside those that are `stored`, and the contents `also`.
 
     `names` are those of the stored inventories (`name_of` their claims) of every label there is. Raises `TransientFailure`
     if the database is away.
@@ -68,10 +72,10 @@ def by_index(
 
     index.follow([*fresh, *behind], files, list(names))
     reached(Step.FEATURES_INDEX)
-    due = index.due()
+    due = index.due(also)
     changed: dict[str, dict[str, Verdict]] = {}
     for group in due.groups:
-        for file, verdict in zip(group, verdicts(group), strict=True):
+        for file, verdict in zip(group, verdicts(group, chosen), strict=True):
             changed.setdefault(file.label, {})[file.key] = verdict
     tables = {label: frame.sort_values("key", ignore_index=True) for label, frame in fresh.items()}
     tables |= {label: stored(label) for label in changed if label not in fresh}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from genre_assets.cli.base import console, counted, plain, progress_bar, say, stack_settings
+from genre_assets.cli.base import console, counted, interruptible, plain, progress_bar, say, stack_settings
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
 from genre_assets.labels import LabelSet, of_names
@@ -83,7 +83,8 @@ def _ingest_audio(
     from genre_assets.audio.sources import source_of
 
     chosen = _label_set(label_set) if label_set else None
-    with progress_bar("uploading") as advance:
+    kept = f"what was uploaded stays in s3://{settings.raw_bucket}; the same command sends the rest"
+    with interruptible(kept), progress_bar("uploading") as advance:
         source = source_of(place, store, settings)
         report = ingesting.ingest(
             source, store=store, settings=settings, limit=limit, label_set=chosen, tags=tags, progress=advance

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import run_goes_on, say, stack_settings
+from genre_assets.cli.base import interruptible, launching, say, stack_settings
 
 
 def run(
@@ -13,6 +13,7 @@ def run(
     """Launch a named Dagster job, as the UI does, and wait for it with progress. Exit code 1 if it fails."""
     from genre_assets.stack.orchestrate import launch_and_follow
 
-    with run_goes_on():
-        launch_and_follow(stack_settings("dagster_url"), job, report=say)
+    settings = stack_settings("dagster_url")
+    with interruptible(launching(settings)):
+        launch_and_follow(settings, job, report=say)
     say(f"{job}: done")

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from genre_assets.cli.base import AsJson, Limit, NoWait, run_goes_on, say, say_listed, stack_settings
+from genre_assets.cli.base import AsJson, Limit, NoWait, say, say_listed, stack_settings
 from genre_assets.text import visible
 
 WIDTH = 76  # of a reason's lines, behind four spaces: 80 columns in all
@@ -53,6 +53,5 @@ def rollback(
     if no_wait:
         typer.echo(f"{settings.dagster_link}/runs/{run_id}")
         return
-    with run_goes_on():
-        follow(settings, run_id, report=say)
+    follow(settings, run_id, report=say)
     say(f"the release with version {version} as {alias} is live")

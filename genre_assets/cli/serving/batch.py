@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import run_goes_on, say, stack_settings
+from genre_assets.cli.base import interruptible, launching, say, stack_settings
 
 
 def batch(
@@ -20,6 +20,6 @@ def batch(
 
     config = {"ops": {"batch_predictions": {"config": {"prefix": prefix, "log": log}}}}
     settings = stack_settings("dagster_url")
-    with run_goes_on():
+    with interruptible(launching(settings)):
         launch_and_follow(settings, "batch", run_config=config, report=say)
     say(f"batch: done; the Parquet is named in {settings.dagster_link}/assets/batch_predictions")

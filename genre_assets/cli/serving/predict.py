@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import NOTHING_SERVED, AsJson, counted, progress_bar, say, stack_settings
+from genre_assets.cli.base import NOTHING_SERVED, AsJson, counted, interruptible, progress_bar, say, stack_settings
 from genre_assets.cli.serving.answers import Answers
 from genre_assets.errors import BadInput, GenreError, TransientFailure
 from genre_assets.settings import Settings
@@ -66,11 +66,12 @@ def _predict_prefix(prefix: str, wait: float, *, as_json: bool) -> None:
     settings = stack_settings("triton_grpc", "s3_endpoint_url")
     _await_model(settings, wait)
     store = ObjectStore(s3_client(settings))
+    kept = "the answers so far are kept; the same command goes on from there"
     try:
-        with GenreClient(settings.triton_grpc) as client, progress_bar("answering") as advance:
+        with interruptible(kept), GenreClient(settings.triton_grpc) as client, progress_bar("answering") as advance:
             done = predict_prefix(settings, store, client, prefix, on_progress=advance)
-    except (KeyboardInterrupt, TransientFailure):
-        say("the answers so far are kept; the same command goes on from there")
+    except TransientFailure:
+        say(kept)
         raise
     where = f"s3://{settings.serving_bucket}/{done.key}"
     if as_json:

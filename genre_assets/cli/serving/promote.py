@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import NoWait, run_goes_on, say, stack_settings
+from genre_assets.cli.base import NoWait, say, stack_settings
 
 
 def promote(
@@ -21,6 +21,5 @@ def promote(
     if no_wait:
         typer.echo(f"{settings.dagster_link}/runs/{run_id}")
         return
-    with run_goes_on():
-        follow(settings, run_id, report=say)
+    follow(settings, run_id, report=say)
     say(f"{route} serves{', pinned' if pin else ''}")

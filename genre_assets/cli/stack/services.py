@@ -6,11 +6,20 @@ from typing import Annotated
 
 import typer
 
-from genre_assets.cli.base import say, stack_settings
+from genre_assets.cli.base import interruptible, say, stack_settings
 from genre_assets.cli.stack.status import print_status
-from genre_assets.errors import BadInput
+from genre_assets.errors import BadInput, Interrupted
 from genre_assets.settings import load_settings
 from genre_assets.text import visible
+
+GOING_UP = (
+    "services that were started go on; genre-assets status tells how they are, genre-assets down stops them, and "
+    "genre-assets up goes on from there"
+)
+STORY_GOES_ON = (
+    "the services stay up with the story's settings; genre-assets demo goes on from there, genre-assets up ends the story, "
+    "genre-assets down stops them"
+)
 
 
 def up(
@@ -34,7 +43,8 @@ def up(
         if observability:
             require_programs()
         os.environ["GENRE_OBSERVABILITY"] = str(observability).lower()  # as if it were stated: it is remembered
-    settings = local.up(report=say)
+    with interruptible(GOING_UP):
+        settings = local.up(report=say)
     found = local.status(settings)
     print_status(found)
     healthy = sum(service["healthy"] for service in found.services.values())
@@ -114,4 +124,8 @@ def demo(
     """Run the main job: audio to a live ensemble, drift to the fallback, clean audio back to the champion."""
     from genre_assets.demo.story import tell
 
-    tell(audio)
+    try:
+        tell(audio)
+    except KeyboardInterrupt as stop:
+        said = f"{stop}; " if isinstance(stop, Interrupted) else ""
+        raise Interrupted(f"{said}{STORY_GOES_ON}") from None

@@ -3,6 +3,8 @@
 One registered model, `genre_classifier`, has a version for each model of each family. Stages are not used.
 """
 
+import json
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from genre_assets import audit
 from genre_assets.errors import BadInput
+from genre_assets.models.mlflow.figures import figures_of, parted
 from genre_assets.models.mlflow.tracking import Tracking, answering
 from genre_assets.models.onnx.portable import MANIFEST_FILE, MODEL_FILE, set_version
 from genre_assets.steps import Step, reached
 
 if TYPE_CHECKING:
+    from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
 NAME = "genre_classifier"
@@ -50,14 +54,55 @@ class ModelRegistry(Tracking):
         with answering(self.tracking_uri):
             self._registered_model()
             reached(Step.REGISTER_UPLOAD)
+            run = self._client.get_run(run_id)
             for found in self._client.search_model_versions(f"name = '{NAME}' and run_id = '{run_id}'"):
+                self._link_to_model(run, found)
                 return self._described(found)
-            source = f"{self._client.get_run(run_id).info.artifact_uri}/{MODEL_FOLDER}"
+            source = f"{run.info.artifact_uri}/{MODEL_FOLDER}"
             made = self._client.create_model_version(
                 NAME, source, run_id, tags=dict(tags), description=description or None
             )
             reached(Step.REGISTER_VERSION)
+            self._link_to_model(run, made)
             return self._described(made)
+
+    def _link_to_model(self, run: "Run", version: "ModelVersion") -> None:
+        """Let the page of the run's model lead to its version, as MLflow's server does for those who register through it."""
+        said = json.dumps([{"name": NAME, "version": str(version.version)}])
+        for one in run.outputs.model_outputs if run.outputs else []:
+            self._client.set_logged_model_tags(one.model_id, {"mlflow.modelVersions": said})
+
+    def log_model(
+        self,
+        run_id: str,
+        name: str,
+        folder: Path,
+        *,
+        params: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        tags: Mapping[str, str],
+    ) -> str:
+        """Show the model of a run in the experiment's tab "Models", with its figures and files. Returns its id.
+
+        `name` has none of the characters `/:.%"'`.
+        """
+        from mlflow.entities import LoggedModelOutput, Metric
+
+        plain, intervals = parted(metrics)
+        with answering(self.tracking_uri):
+            model = str(
+                self._client.create_logged_model(
+                    self._experiment(), name, run_id, {**tags, **intervals},
+                    {key: str(value) for key, value in params.items()}, model_type=name,
+                ).model_id
+            )  # fmt: skip
+            now = int(time.time() * 1000)
+            figures = [Metric(key, float(value), now, 0, model_id=model) for key, value in plain.items()]
+            self._client.log_batch(run_id, metrics=figures)
+            self._client.log_model_artifacts(model, str(folder))
+            self._client.log_outputs(run_id, [LoggedModelOutput(model, 0)])
+            self._client.finalize_logged_model(model, "READY")
+        return model
 
     def version(self, which: "Alias | int") -> RegisteredVersion | None:
         """The version under an alias, or of a number; None when there is none."""
@@ -183,7 +228,7 @@ class ModelRegistry(Tracking):
 
     def _described(self, found: "ModelVersion") -> RegisteredVersion:
         tags = dict(found.tags)
-        metrics = dict(self._client.get_run(found.run_id).data.metrics)
+        metrics = figures_of(self._client.get_run(found.run_id))
         return RegisteredVersion(
             int(found.version), found.run_id, tags.get("family", ""), tags.get("data_version", ""), metrics, tags
         )

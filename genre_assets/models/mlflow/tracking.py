@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from genre_assets.database import Database
 from genre_assets.errors import TransientFailure
+from genre_assets.models.mlflow.figures import parted
 from genre_assets.settings import Settings
 
 if TYPE_CHECKING:
@@ -142,16 +143,21 @@ class Tracking:
             self._client.set_terminated(run_id, status="FAILED" if failed else "FINISHED")
 
     def log(self, run_id: str, *, params: Mapping[str, Any], metrics: Mapping[str, float], note: str = "") -> None:
-        """Parameters, metrics and the run's description (Markdown) in one call."""
+        """Parameters, metrics and the run's description (Markdown) in one call.
+
+        The bounds of an interval (`<metric>_low`, `<metric>_high`) are a tag: as metrics each would fill a chart of its own.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
         now = int(time.time() * 1000)
+        plain, intervals = parted(metrics)
+        described = {**intervals, **({NOTE_TAG: note} if note else {})}
         with answering(self.tracking_uri):
             self._client.log_batch(
                 run_id,
-                metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+                metrics=[Metric(name, float(value), now, 0) for name, value in plain.items()],
                 params=[Param(name, str(value)) for name, value in params.items()],
-                tags=[RunTag(NOTE_TAG, note)] if note else [],
+                tags=[RunTag(name, value) for name, value in described.items()],
             )
 
     def upload(self, run_id: str, folder: Path, to: str | None = None) -> None:

@@ -61,6 +61,17 @@ def recall_table(evaluations: dict[str, Evaluation]) -> str:
     return "\n".join(lines)
 
 
+def headline(metrics: Mapping[str, float]) -> dict[str, str]:
+    """The figure that matters most of each part that was measured, with its interval, by its name."""
+    name = "balanced_accuracy"
+    found = {}
+    for part in ("cross_validation", "validation", "test"):
+        if f"{part}_{name}" in metrics:
+            value, low, high = (metrics[f"{part}_{name}{end}"] for end in ("", "_low", "_high"))
+            found[f"{part}_{name}"] = f"{value:.2f} [{low:.2f}, {high:.2f}]"
+    return found
+
+
 def in_one_line(metrics: Mapping[str, float], part: str) -> str:
     """The figures of a registered version that matter most, with their intervals."""
     said = []

@@ -137,7 +137,7 @@ def _run(
         text, pictures = _upload(registry, run_id, trained, training, bucket)
         about = f"{name}: {card.in_one_line(trained.metrics, 'cross_validation')}. The model card is the description of its run."
         version = registry.register(
-            run_id, {**tags, "key": key}, about
+            run_id, {**tags, "key": key, **card.headline(trained.metrics)}, about
         )  # the registry's text is short: no place for the card
     except Exception:
         registry.end_run(run_id, failed=True)
@@ -178,6 +178,10 @@ def _upload(
         registry.upload(run_id, root / PLOTS, PLOTS)
         registry.upload(run_id, (root / REFERENCE).parent, str(Path(REFERENCE).parent))
         registry.upload(run_id, root / MODEL_FOLDER, MODEL_FOLDER)
+        registry.log_model(
+            run_id, trained.family, root / MODEL_FOLDER, params=trained.search.params, metrics=trained.metrics,
+            tags=card.headline(trained.metrics),
+        )  # fmt: skip
     return text, pictures
 
 

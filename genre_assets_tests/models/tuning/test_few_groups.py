@@ -35,6 +35,11 @@ def choose(registry: ModelRegistry, store: ObjectStore, settings: Settings, data
     return {name: value.value for name, value in event.metadata.items()} | {"beats chance": check.passed}
 
 
+def evidence(shown: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The rows of the table that tells why, by name."""
+    return {str(record.data["name"]): dict(record.data) for record in shown["champion evidence"].records}
+
+
 def register(
     registry: ModelRegistry, data: TrainingSet, family: str, rows: training.Part, wrong: dict[int, int] | None = None
 ) -> RegisteredVersion:
@@ -63,7 +68,7 @@ def test_the_first_champion_is_not_the_least_accurate_of_models_whose_g_mean_is_
     assert best.metrics["cross_validation_g_mean"] == 0
     shown = choose(registry, store, small, data)
     assert shown["champion version"] == best.version
-    assert shown["champion evidence"]["cross_validation"]["1"]["g_mean"] == 0
+    assert evidence(shown)["cross_validation 1"]["g_mean"] == 0
 
 
 def test_a_challenger_can_win_against_a_champion_whose_g_mean_is_0(
@@ -81,11 +86,12 @@ def test_a_challenger_can_win_against_a_champion_whose_g_mean_is_0(
     for family in ("linear", "k_neighbors"):  # good, but it never says jazz: its G-mean is 0 too
         register(registry, larger(), family, rows.take(rows.labels != 5))
     shown = choose(registry, store, small, larger())
-    gate = shown["champion evidence"]
-    assert gate["champion"]["g_mean"].startswith("0.000 [0.000")
-    assert all(one["g_mean"].startswith("0.000 [0.000") for one in gate["challengers"].values())
+    gate = evidence(shown)
+    challengers = [row for name, row in gate.items() if name.startswith("challengers ")]
+    assert challengers
+    assert all(row["g_mean"].startswith("0.000 [0.000") for row in (gate["champion"], *challengers))
     assert shown["champion version"] > before
-    assert all("balanced_accuracy" in one and "objective" in one for one in gate["challengers"].values())
+    assert all("balanced_accuracy" in row and "objective" in row for row in challengers)
 
 
 def test_chance_is_that_of_the_genres_that_a_model_was_trained_on(
