@@ -127,9 +127,14 @@ def kill(processes: list[psutil.Process], patience: float = 3.0, until_dead: flo
 
 
 def _gone(process: psutil.Process) -> bool:
-    """Whether it has ended; a zombie has, though its parent did not collect it (in containers often nobody does)."""
+    """Whether it has ended; a zombie has, though its parent did not collect it (in containers often nobody does).
+
+    Of a process with many threads the first one can be a zombie while others still die: until then it has its ports.
+    """
     try:
-        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+        if not process.is_running():
+            return True
+        return process.status() == psutil.STATUS_ZOMBIE and len(process.threads()) <= 1
     except psutil.NoSuchProcess:
         return True
 
