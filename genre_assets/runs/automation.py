@@ -16,6 +16,7 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
 )
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from genre_assets.runs.run_processes import Worker, lost, resume_stopped
 
@@ -23,6 +24,11 @@ IN_PROGRESS = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dag
 SECONDS = 10
 HISTORY = 25  # rows of one check that are looked through
 _PROCESS = re.compile(r"Started process for run \(pid: (\d+)\)")
+
+
+def unfinished_runs(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    """The runs that are queued, start, or are under way: what a sensor asks for may be on its way already."""
+    return instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
 
 
 @dg.sensor(
