@@ -19,7 +19,6 @@ from genre_assets.serving.drift import null, reference
 from genre_assets.serving.drift.verdict import feature_drift
 from genre_assets_tests.serving.drift.data import reference_frame
 
-COMMAND = "python -m benchmarks.run drift_cost"
 ITEMS = 128
 REPEATS = 10
 EVIDENTLY_WINDOWS = 30
@@ -79,10 +78,10 @@ def _figures() -> list[Result]:
     frame = pd.DataFrame(window, columns=columns()).astype(float)
     evidently_ms = cpu_ms(lambda _: evidently_share(normal, frame), 5)
     results = [
-        figure(f"drift: CPU of a window of {ITEMS} items, 37 features", narrow, "ms", COMMAND, bar="<= 150", holds=narrow <= 150),
-        figure(f"drift: CPU of a window of {ITEMS} items, 154 features", broad_ms, "ms", COMMAND, bar="<= 150", holds=broad_ms <= 150),
-        figure("drift: CPU of Evidently's drifted-columns count, 37 features", evidently_ms, "ms", COMMAND),
-        figure("drift: Evidently's CPU / ours, 37 features", evidently_ms / narrow, "ratio", COMMAND, bar="> 1", holds=evidently_ms > narrow),
+        figure(f"drift: CPU of a window of {ITEMS} items, 37 features", narrow, "ms", bar="<= 150", holds=narrow <= 150),
+        figure(f"drift: CPU of a window of {ITEMS} items, 154 features", broad_ms, "ms", bar="<= 150", holds=broad_ms <= 150),
+        figure("drift: CPU of Evidently's drifted-columns count, 37 features", evidently_ms, "ms"),
+        figure("drift: Evidently's CPU / ours, 37 features", evidently_ms / narrow, "ratio", bar="> 1", holds=evidently_ms > narrow),
     ]  # fmt: skip
     more = pd.concat([normal, normal.iloc[:1]], ignore_index=True)  # 1,001 rows: another default test
     drifted = table("test")[columns()].astype(float)
@@ -92,7 +91,7 @@ def _figures() -> list[Result]:
         for name, known in (("1,000", normal), ("1,001", more)):
             share = np.mean([evidently_share(known, w) >= 0.5 for w in clean])
             label = f"drift: Evidently's defaults, false alarms, {items} items, reference of {name} rows"
-            results.append(figure(label, float(share), "share", COMMAND))
+            results.append(figure(label, float(share), "share"))
         if items <= len(drifted):
             found = [
                 evidently_share(normal, drifted.sample(items, random_state=n)) >= 0.5 for n in range(EVIDENTLY_WINDOWS)
@@ -102,7 +101,6 @@ def _figures() -> list[Result]:
                     f"drift: Evidently's defaults, evaluation rows detected, {items} items",
                     float(np.mean(found)),
                     "share",
-                    COMMAND,
                 )
             )
     return results

@@ -20,7 +20,6 @@ from genre_assets.genres import GENRES
 from genre_assets.serving.drift import null, reference
 from genre_assets.serving.drift.verdict import feature_drift
 
-COMMAND = "python -m benchmarks.run drift_power"
 RATE = 0.01
 SIZES = (16, 32, 64)
 SPLITS, WINDOWS = 10, 10
@@ -76,9 +75,7 @@ def evaluation_rows() -> list[Result]:
         share = float(np.mean(found))
         must = items >= 32
         name = f"drift: evaluation rows detected, {items} items"
-        results.append(
-            figure(name, share, "share", COMMAND, bar=">= 0.95" if must else "", holds=share >= 0.95 or not must)
-        )
+        results.append(figure(name, share, "share", bar=">= 0.95" if must else "", holds=share >= 0.95 or not must))
     return results
 
 
@@ -101,7 +98,7 @@ def unseen_genre() -> list[Result]:
                 drift = feature_drift(base, held.rows[picks], false_alarm_rate=RATE, seed=number)
                 found.append(drift.p_value <= RATE)
         name = f"drift: unseen genre in half of the window detected, {items} items"
-        results.append(figure(name, float(np.mean(found)), "share", COMMAND))
+        results.append(figure(name, float(np.mean(found)), "share"))
     return results
 
 
@@ -115,7 +112,7 @@ def run() -> list[Result]:
         rows = clean if perturb is None else features(perturb)
         for items in SIZES:
             share = float(np.mean(detection(base, rows, items, 40, 7)))
-            results.append(figure(f"drift: {name}, 40 clips, {items} items", share, "share", COMMAND))
+            results.append(figure(f"drift: {name}, 40 clips, {items} items", share, "share"))
     return results
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from benchmarks import figures
 from benchmarks.figures import Result
 from genre_assets.genres import GENRES
 from genre_assets.serving.drift import null, reference
@@ -62,6 +63,6 @@ def as_reference(rows: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def figure(name: str, value: float, unit: str, command: str, *, bar: str = "", holds: bool = True) -> Result:
+def figure(name: str, value: float, unit: str, *, bar: str = "", holds: bool = True) -> Result:
     """One line of the results; without a bar there is nothing to hold."""
-    return {"name": name, "value": round(value, 4), "unit": unit, "bar": bar, "holds": holds, "command": command}
+    return figures.figure(name, round(value, 4), unit, bar, holds)

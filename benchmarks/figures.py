@@ -25,6 +25,11 @@ class Result(TypedDict):
     """Ends of its 95 % interval, where it has one."""
 
 
+def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:
+    """One line of the results; `bar` is what was promised, empty where nothing was. Its command is written by `run`."""
+    return Result(name=name, value=value, unit=unit, bar=bar, holds=holds, command="")
+
+
 _BARS: dict[str, tuple[Callable[[float, float], bool], str]] = {
     ">=": (operator.ge, "at least"),
     "<=": (operator.le, "at most"),

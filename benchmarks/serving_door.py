@@ -21,7 +21,6 @@ from genre_assets.stack.services.triton_door import MEMORY
 from genre_assets.triton.control import TritonControl
 from genre_assets.triton.protocol import AUDIO, ENSEMBLE
 
-COMMAND = "python -m benchmarks.run serving_door"
 ROUNDS, WARM_ROUNDS = 200, 20
 PORTS = (18_400, 18_401)
 
@@ -44,10 +43,12 @@ def run() -> list[Result]:
             p50, p50_past = (bench_of.percentile(times, 0.5) for times in (doors, directs))
             size = f"{len(clip) / 1e6:.1f} MB by {transport}"
             results += [
-                figure(f"door: {size}, p50 through it / past it", p50 / p50_past, "x"),
-                figure(f"door: {size}, p50 past it", 1e3 * p50_past, "ms"),
-                figure(f"door: {size}, p50 added", 1e3 * (p50 - p50_past), "ms", "<= 2", p50 - p50_past <= 0.002),
-                figure(f"door: {size}, its CPU for a request", 1e3 * cpu, "ms"),
+                bench_of.figure(f"door: {size}, p50 through it / past it", p50 / p50_past, "x"),
+                bench_of.figure(f"door: {size}, p50 past it", 1e3 * p50_past, "ms"),
+                bench_of.figure(
+                    f"door: {size}, p50 added", 1e3 * (p50 - p50_past), "ms", "<= 2", p50 - p50_past <= 0.002
+                ),
+                bench_of.figure(f"door: {size}, its CPU for a request", 1e3 * cpu, "ms"),
             ]
     return results
 
@@ -95,8 +96,3 @@ def alternating(one: Callable[[], object], other: Callable[[], object], rounds: 
     """Seconds of each, asked in turn."""
     pairs = [(bench_of.timed(one, 1)[0], bench_of.timed(other, 1)[0]) for _ in range(rounds)]
     return [first for first, _ in pairs], [second for _, second in pairs]
-
-
-def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:
-    """One line of the results."""
-    return Result(name=f"serving: {name}", value=value, unit=unit, bar=bar, holds=holds, command=COMMAND)

@@ -19,7 +19,6 @@ from genre_assets.stack.services.postgres import Postgres
 from genre_assets.stack.services.triton_watchdog import Watchdog, model_of
 from genre_assets_tests.conftest import free_port, running
 
-COMMAND = "python -m benchmarks.run serving_log"
 OUTAGE = 10.0
 
 
@@ -38,10 +37,12 @@ def run() -> list[Result]:
     answered = clients.answered
     ratio = logged / answered
     return [
-        figure("rows logged / items answered, 10 s outage and a kill of each stub", ratio, "", "1", ratio == 1.0),
-        figure("items answered meanwhile", answered, ""),
-        figure("requests failed meanwhile", len(clients.failures), "", "0", not clients.failures),
-        figure("seconds until the spool was empty after it", drained, "s"),
+        bench_of.figure(
+            "rows logged / items answered, 10 s outage and a kill of each stub", ratio, "", "1", ratio == 1.0
+        ),
+        bench_of.figure("items answered meanwhile", answered, ""),
+        bench_of.figure("requests failed meanwhile", len(clients.failures), "", "0", not clients.failures),
+        bench_of.figure("seconds until the spool was empty after it", drained, "s"),
     ]
 
 
@@ -76,8 +77,3 @@ def wait_until_logged(live: bench_of.Bench) -> float:
     while list(spool.glob("*")) and time.monotonic() - started < 60:
         time.sleep(0.1)
     return time.monotonic() - started
-
-
-def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:
-    """One line of the results."""
-    return Result(name=f"serving: {name}", value=value, unit=unit, bar=bar, holds=holds, command=COMMAND)

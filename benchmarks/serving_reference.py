@@ -30,7 +30,6 @@ from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.scratch import scratch_triton
 from genre_assets_tests.conftest import free_port, running
 
-COMMAND = "python -m benchmarks.run serving_reference"
 SOURCES = Path(__file__).parent / "reference_repository"
 PACKAGES = (
     "numpy<2",
@@ -62,9 +61,9 @@ def run() -> list[Result]:
             ours, theirs = measure(root, settings, postgres.url("genre"), keys)
     ratio = theirs / ours
     return [
-        figure("throughput of the ensemble / the reference's way", ratio, "x", ">= 20", ratio >= 20),
-        figure("seconds per clip, the reference's way, batches of 8", theirs, "s"),
-        figure("seconds per clip, the ensemble, the same 37 features from S3", ours, "s"),
+        bench_of.figure("throughput of the ensemble / the reference's way", ratio, "x", ">= 20", ratio >= 20),
+        bench_of.figure("seconds per clip, the reference's way, batches of 8", theirs, "s"),
+        bench_of.figure("seconds per clip, the ensemble, the same 37 features from S3", ours, "s"),
     ]
 
 
@@ -158,8 +157,3 @@ def reference_environment() -> Path:
             shutil.copy2(binary.libraries() / name, folder / "lib" / name)
         shutil.copy2(found.library, folder / "lib" / library)
     return folder
-
-
-def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:
-    """One line of the results."""
-    return Result(name=f"serving: {name}", value=value, unit=unit, bar=bar, holds=holds, command=COMMAND)

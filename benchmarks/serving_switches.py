@@ -22,7 +22,6 @@ from genre_assets_tests.serving.live_stack import LiveStack, live_stack
 from genre_assets_tests.serving.rollout.test_live import sabotage
 from genre_assets_tests.serving.toys import clip
 
-COMMAND = "python -m benchmarks.run serving_switches"
 CLIENTS, SWITCHES, EVERY = 8, 100, 1.0
 
 
@@ -89,10 +88,10 @@ def run() -> list[Result]:
     ratio = bench_of.percentile(moving.waits, 0.99) / bench_of.percentile(still.waits, 0.99)
     failed = len(still.failures) + len(moving.failures)
     return [
-        figure("requests failed in 100 promotions under 8 clients", failed, "", "0", failed == 0),
-        figure("requests answered meanwhile", len(moving.waits), ""),
-        figure("promotions to a broken version, refused", len(refused), "", "20", len(refused) == 20),
-        figure("p99 with a promotion a second / without", ratio, "x", "<= 3", ratio <= 3),
+        bench_of.figure("requests failed in 100 promotions under 8 clients", failed, "", "0", failed == 0),
+        bench_of.figure("requests answered meanwhile", len(moving.waits), ""),
+        bench_of.figure("promotions to a broken version, refused", len(refused), "", "20", len(refused) == 20),
+        bench_of.figure("p99 with a promotion a second / without", ratio, "x", "<= 3", ratio <= 3),
     ]
 
 
@@ -108,8 +107,3 @@ def promotions(live: LiveStack) -> Iterator[int]:
         if not live.promote("fallback" if number % 2 else "champion"):
             yield number
         time.sleep(max(0.0, EVERY - (time.monotonic() - started)))
-
-
-def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:
-    """One line of the results."""
-    return Result(name=f"serving: {name}", value=value, unit=unit, bar=bar, holds=holds, command=COMMAND)

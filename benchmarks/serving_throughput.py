@@ -17,7 +17,6 @@ from genre_assets.processes import children
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.protocol import AUDIO, ENSEMBLE
 
-COMMAND = "python -m benchmarks.run serving_throughput"
 CLIPS, ROUNDS, SINGLE = 24, 4, 400
 
 
@@ -40,15 +39,15 @@ def run() -> list[Result]:
     speedup, extra = sum(alone) / sum(served), sum(served_cpu) / sum(alone_cpu)
     step = model_step(predictor)
     return [
-        figure("throughput of the ensemble / one offline thread", speedup, "x", ">= 1.5", speedup >= 1.5),
-        figure("clips per second through the ensemble, 30 s wav", CLIPS * ROUNDS / sum(served), "1/s"),
-        figure("CPU of the server per clip / offline path", extra, "x", "<= 1.25", extra <= 1.25),
-        figure("latency added over decode and extraction, p50, 1 client", added[0] * 1e3, "ms"),
-        figure(
+        bench_of.figure("throughput of the ensemble / one offline thread", speedup, "x", ">= 1.5", speedup >= 1.5),
+        bench_of.figure("clips per second through the ensemble, 30 s wav", CLIPS * ROUNDS / sum(served), "1/s"),
+        bench_of.figure("CPU of the server per clip / offline path", extra, "x", "<= 1.25", extra <= 1.25),
+        bench_of.figure("latency added over decode and extraction, p50, 1 client", added[0] * 1e3, "ms"),
+        bench_of.figure(
             "latency added over decode and extraction, p99, 1 client", added[1] * 1e3, "ms", "<= 10", added[1] <= 0.010
         ),
-        figure("model step, batch of 1", step[1] * 1e3, "ms", "<= 0.3", step[1] <= 0.0003),
-        figure("model step, batch of 16", step[16] * 1e3, "ms", "<= 1", step[16] <= 0.001),
+        bench_of.figure("model step, batch of 1", step[1] * 1e3, "ms", "<= 0.3", step[1] <= 0.0003),
+        bench_of.figure("model step, batch of 16", step[16] * 1e3, "ms", "<= 1", step[16] <= 0.001),
     ]
 
 
@@ -92,8 +91,3 @@ def model_step(predictor: Predictor) -> dict[int, float]:
     columns = len(FEATURE_SETS["default"].columns)
     rows = np.random.default_rng(0).standard_normal((16, 1, columns)).astype(np.float32)
     return {n: bench_of.percentile(bench_of.timed(lambda n=n: predictor.scores(rows[:n]), 200), 0.5) for n in (1, 16)}
-
-
-def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:
-    """One line of the results."""
-    return Result(name=f"serving: {name}", value=value, unit=unit, bar=bar, holds=holds, command=COMMAND)

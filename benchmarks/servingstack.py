@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import figures
+from benchmarks.figures import Result
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.genres import GENRES
@@ -28,6 +30,11 @@ from genre_assets.triton.scratch import Scratch, scratch_triton
 
 CLIPS = Path(__file__).resolve().parents[2] / "shared" / "data" / "gtzan_subset"
 TREES = 200
+
+
+def figure(name: str, value: float, unit: str, bar: str = "", holds: bool = True) -> Result:
+    """One line of the results of the serving stage."""
+    return figures.figure(f"serving: {name}", value, unit, bar, holds)
 
 
 @dataclass(frozen=True)

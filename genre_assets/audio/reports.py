@@ -1,12 +1,11 @@
 """What people see of the audio stage in the UI: metadata, small tables and plots, as plain values and Markdown."""
 
-import base64
-import io
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from genre_assets import keys
 from genre_assets.audio.decoding.reasons import MEANING, OK, Reason
+from genre_assets.pictures import as_markdown, as_png
 from genre_assets.settings import Settings
 from genre_assets.text import in_markdown
 
@@ -122,6 +121,4 @@ def _image(title: str, bars: int, draw: "Callable[[Axes], None]") -> str:
     axes = figure.subplots()
     draw(axes)
     axes.invert_yaxis()
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=80)
-    return f"![{title}](data:image/png;base64,{base64.b64encode(file.getvalue()).decode()})"
+    return as_markdown(title, as_png(figure))

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.tags import ASSET_PARTITION_RANGE_END_TAG, ASSET_PARTITION_RANGE_START_TAG
 
 from genre_assets import labels
@@ -14,6 +13,7 @@ from genre_assets.audio.arrivals import events, looks, materialised
 from genre_assets.audio.tables import decisions, listing
 from genre_assets.errors import GenreError
 from genre_assets.runs import partitions, pools
+from genre_assets.runs.automation import unfinished_runs
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -89,7 +89,7 @@ def _is_being_read(instance: dg.DagsterInstance) -> bool:
     return any(
         run.job_name in INGESTING_JOBS
         or (run.run_op_concurrency is not None and pools.AUDIO in (run.run_op_concurrency.all_pools or ()))
-        for run in instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+        for run in unfinished_runs(instance)
     )
 
 

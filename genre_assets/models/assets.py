@@ -22,6 +22,7 @@ from genre_assets.models.mlflow.registry import ModelRegistry, RegisteredVersion
 from genre_assets.models.mlflow.tracked_run import TrackedRun
 from genre_assets.models.selection import champion
 from genre_assets.models.tuning import experiment, plots, vote
+from genre_assets.pictures import as_markdown
 from genre_assets.runs import pools
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -69,7 +70,7 @@ def training_set(
             "columns": len(made.manifest.columns),
             "clips are cut": str(made.manifest.cut),
             "splits": as_shown(made.manifest.splits),
-            "class balance": dg.MetadataValue.md(plots.as_markdown("class balance", plots.class_balance(counts))),
+            "class balance": dg.MetadataValue.md(as_markdown("class balance", plots.class_balance(counts))),
             "recordings by genre": _genre_table(counts),
             "data": f"s3://{settings.features_bucket}/{keys.TRAINING_SET}",
         },
@@ -186,7 +187,7 @@ def _model_result(
             "tuning seconds": round(outcome.seconds, 1),
             **_figures(outcome.version),
             "model card": dg.MetadataValue.md(outcome.card),
-            **{n: dg.MetadataValue.md(plots.as_markdown(n, png)) for n, png in sorted(outcome.pictures.items())},
+            **{n: dg.MetadataValue.md(as_markdown(n, png)) for n, png in sorted(outcome.pictures.items())},
             **_link("MLflow run", mlflow.registry.run_link(outcome.version.run_id)),
             **_link(WHOLE_RUN, mlflow.link),
         },

@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 import dagster as dg
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from genre_assets.database import Database
 from genre_assets.errors import GenreError
 from genre_assets.models.data import stored
 from genre_assets.models.retraining import Decision, DriftedSince, Rules, Situation, decide
+from genre_assets.runs.automation import unfinished_runs
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 
@@ -93,9 +93,7 @@ def _request(decision: Decision, now: float) -> dg.RunRequest:
 
 
 def _in_progress(instance: dg.DagsterInstance) -> bool:
-    return any(
-        instance.get_runs_count(dg.RunsFilter(job_name=job, statuses=NOT_FINISHED_STATUSES)) for job in TRAINING_JOBS
-    )
+    return any(run.job_name in TRAINING_JOBS for run in unfinished_runs(instance))
 
 
 SENSORS = [retraining_gate]

@@ -17,6 +17,7 @@ from dagster._core.storage.asset_check_execution_record import (
     AssetCheckExecutionRecord,
     AssetCheckExecutionRecordStatus,
 )
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from genre_assets.runs.run_processes import Worker, lost, resume_stopped
 from genre_assets.settings import Settings
@@ -39,6 +40,11 @@ def freshness(settings: Settings) -> dict[str, dg.FreshnessPolicy]:
         wanted |= dict.fromkeys(("training_set", "champion_models"), timedelta(hours=settings.retrain_every_hours))
     ages = {name: max(age, SHORTEST) for name, age in wanted.items()}
     return {name: dg.FreshnessPolicy.time_window(fail_window=2 * age, warn_window=age) for name, age in ages.items()}
+
+
+def unfinished_runs(instance: dg.DagsterInstance) -> Sequence[dg.DagsterRun]:
+    """The runs that are queued, start, or are under way: what a sensor asks for may be on its way already."""
+    return instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
 
 
 @dg.sensor(

@@ -1,7 +1,5 @@
 """The plots of the model card, as PNG bytes; used for MLflow's artifacts and for the assets' pages alike."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -9,17 +7,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.models.tuning import evaluate
+from genre_assets.pictures import as_png
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SIZE = (6.4, 4.4)
-
-
-def as_markdown(title: str, png: bytes) -> str:
-    """A picture as Markdown that needs no server."""
-    return f"![{title}](data:image/png;base64,{base64.b64encode(png).decode()})"
 
 
 def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
@@ -33,7 +27,7 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         base += height
     axes.tick_params(axis="x", rotation=45)
     axes.legend()
-    return _png(figure)
+    return as_png(figure)
 
 
 def confusion(table: NDArray[np.int64], labels: Sequence[str], title: str) -> bytes:
@@ -47,7 +41,7 @@ def confusion(table: NDArray[np.int64], labels: Sequence[str], title: str) -> by
             axes.text(column, row, str(count), ha="center", va="center", fontsize=7, color=colour)
     axes.set_xticks(range(len(labels)), labels, rotation=45, ha="right", fontsize=8)
     axes.set_yticks(range(len(labels)), labels, fontsize=8)
-    return _png(figure)
+    return as_png(figure)
 
 
 def reliability(songs: evaluate.Recordings, title: str) -> bytes:
@@ -58,7 +52,7 @@ def reliability(songs: evaluate.Recordings, title: str) -> bytes:
     axes.scatter(confidence, accuracy, s=20 + 200 * counts / counts.sum())
     axes.set_xlim(0, 1)
     axes.set_ylim(-0.02, 1.02)
-    return _png(figure)
+    return as_png(figure)
 
 
 def importance(shares: NDArray[np.float64], columns: Sequence[str], top: int = 20) -> bytes:
@@ -67,7 +61,7 @@ def importance(shares: NDArray[np.float64], columns: Sequence[str], top: int = 2
     order = np.argsort(shares)[-top:]
     axes.barh([columns[i] for i in order], shares[order])
     axes.tick_params(axis="y", labelsize=7)
-    return _png(figure)
+    return as_png(figure)
 
 
 def study_history(scores: Sequence[float | None]) -> bytes:
@@ -77,7 +71,7 @@ def study_history(scores: Sequence[float | None]) -> bytes:
     axes.scatter([i for i, _ in done], [s for _, s in done], s=14, label="trial")
     axes.step([i for i, _ in done], np.maximum.accumulate([s for _, s in done]), where="post", label="best so far")
     axes.legend()
-    return _png(figure)
+    return as_png(figure)
 
 
 def _new(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
@@ -89,9 +83,3 @@ def _new(title: str, x: str, y: str) -> "tuple[Figure, Axes]":
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     return figure, axes
-
-
-def _png(figure: "Figure") -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=80)
-    return buffer.getvalue()

@@ -3,14 +3,13 @@
 Made after the verdict is kept; nothing here decides anything. Evidently's own tests are not asked for a verdict.
 """
 
-import base64
-import io
 import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from genre_assets.pictures import as_markdown, as_png
 from genre_assets.serving.drift.reference import Floats, Reference
 from genre_assets.serving.drift.verdict import Level
 
@@ -116,6 +115,4 @@ def _figure(width: float, height: float) -> tuple["Figure", Any]:
 
 
 def _markdown(figure: "Figure", name: str) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
-    return f"![{name}](data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()})"
+    return as_markdown(name, as_png(figure, dpi=90))

@@ -48,7 +48,7 @@ class AsyncGenreClient(ClientCore):
         super().__init__(address, transport, deadline_s, batch, batch_mb, tag)
         self._library = importlib.import_module(f"tritonclient.{transport}.aio")
         # Each call has its own deadline; this library would have another, of a minute, for them all.
-        limits = {"conn_timeout": self.longest_s} if transport == "http" else {}
+        limits = {"conn_timeout": self._longest_s} if transport == "http" else {}
         self._client = self._library.InferenceServerClient(address.removeprefix("http://"), **limits)
         self._places = asyncio.Semaphore(concurrency)
 

@@ -83,7 +83,7 @@ class ClientCore:
         return cls(address, transport=transport, **options)
 
     @property
-    def longest_s(self) -> float:
+    def _longest_s(self) -> float:
         """Seconds that any request of this client may take, with all its retries."""
         return max(self.deadline_s, TIMELINE_SECONDS)
 
@@ -115,7 +115,7 @@ class ClientCore:
 
         Those of a release that comes in meanwhile are asked for until the server tells them.
         """
-        deadline = self.longest_s if batch.timeline else self.deadline_s
+        deadline = self._longest_s if batch.timeline else self.deadline_s
         for _ in range(RELEASES):
             answer = yield from self._retried(lambda seconds: Infer(batch, seconds), deadline)
             for _ in range(DESCRIPTIONS):

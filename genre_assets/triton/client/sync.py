@@ -187,7 +187,7 @@ class GenreClient(ClientCore):
     @cached_property
     def _patient(self) -> Any:
         """The connection for requests that may take long."""
-        return self._client if self.transport == "grpc" else self._connection(self.longest_s)
+        return self._client if self.transport == "grpc" else self._connection(self._longest_s)
 
     def _connection(self, seconds: float) -> Any:
         # The HTTP library takes its limits for the connection only; gRPC takes one with each call.
