@@ -82,7 +82,9 @@ def test_the_services_go_on_starting_and_the_story_says_how_to_end_it(tmp_path: 
     variables = {**environment(tmp_path), "GENRE_PORT_OFFSET": "1900"}
     for words in (("up",), ("demo",)):
         process = started(variables, *words)
-        said = interrupted(process, after=lambda: until(lambda: supervisor_pid(tmp_path) is not None, "a supervisor", 120))
+        said = interrupted(
+            process, after=lambda: until(lambda: supervisor_pid(tmp_path) is not None, "a supervisor", 120)
+        )
         assert "genre-assets down" in said, words
         assert supervisor_pid(tmp_path), words
         done = subprocess.run([COMMAND, "down"], env=variables, capture_output=True, text=True, timeout=120)
