@@ -12,21 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from genre_assets import migrations
 from genre_assets.backup.manifest import Dump
 from genre_assets.errors import BadInput, GenreError, PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
 from genre_assets.stack.services.postgres import binaries
+from genre_assets.stack.table_versions import SETTINGS, revision, stated
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  # a class that psycopg2 names in lower case
 
-SETTINGS = {
-    "genre": "database_url",
-    "optuna": "optuna_url",
-    "dagster": "dagster_database_url",
-    "mlflow": "mlflow_database_url",
-}
 # Rows of these tables are work that somebody did. Others are written by services that merely run.
 WORK = {
     "genre": ("audit", "served_requests", "served_labels", "drift_windows", "recording_files", "api_keys"),
@@ -34,7 +28,6 @@ WORK = {
     "dagster": ("runs",),
     "mlflow": ("registered_models", "runs"),
 }
-_VERSION_TABLES = {"genre": migrations.VERSION_TABLE}
 
 
 @dataclass(frozen=True)
@@ -48,8 +41,7 @@ class Snapshot:
 
 def urls(settings: Settings) -> dict[str, str]:
     """The address of each database, as libpq takes it, by its name in the archive."""
-    found = {name: getattr(settings, setting).get_secret_value() for name, setting in SETTINGS.items()}
-    return {name: re.sub(r"^postgresql\+\w+:", "postgresql:", url) for name, url in found.items()}
+    return {name: stated(settings, name) for name in SETTINGS}
 
 
 @contextmanager
@@ -159,20 +151,6 @@ def counts(connection: "Connection") -> dict[str, int]:
             cursor.execute(sql.SQL("SELECT count(*) FROM public.{}").format(sql.Identifier(table)))
             found[table] = int(_row(cursor)[0])
         return found
-
-
-def revision(name: str, connection: "Connection") -> str:
-    """The version of a database's tables, as their migrations name it; empty if they have none."""
-    from psycopg2 import sql
-
-    table = _VERSION_TABLES.get(name, "alembic_version")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s)", (f"public.{table}",))
-        if _row(cursor)[0] is None:
-            return ""
-        cursor.execute(sql.SQL("SELECT version_num FROM public.{}").format(sql.Identifier(table)))
-        found = cursor.fetchone()
-        return str(found[0]) if found else ""
 
 
 def _tool_folders() -> Iterator[Path]:
