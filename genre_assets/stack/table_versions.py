@@ -25,7 +25,7 @@ SETTINGS = {
 CONNECT_SECONDS = 3
 _TABLES = {"genre": migrations.VERSION_TABLE}  # the others' is Alembic's own
 Standing = Literal["equal", "older", "newer", "none"]
-_FOLDERS = {
+FOLDERS = {
     "dagster": ("dagster", "_core/storage/alembic/versions"),
     "mlflow": ("mlflow", "store/db_migrations/versions"),
     "optuna": ("optuna", "storages/_rdb/alembic/versions"),
@@ -48,7 +48,7 @@ def known(database: str) -> Known:
     if database == "genre":
         folder = Path(migrations.__file__).parent / "versions"
     else:
-        package, inside = _FOLDERS[database]
+        package, inside = FOLDERS[database]
         spec = importlib.util.find_spec(package)  # found without importing: each takes seconds
         assert spec is not None
         assert spec.submodule_search_locations
