@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from genre_assets.backup.manifest import Dump
@@ -20,6 +20,7 @@ from genre_assets.stack.table_versions import SETTINGS, revision, stated
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  # a class that psycopg2 names in lower case
+    from psycopg2.extensions import cursor
 
 # Rows of these tables are work that somebody did. Others are written by services that merely run.
 WORK = {
@@ -55,7 +56,8 @@ def snapshots(settings: Settings) -> Iterator[dict[str, Snapshot]]:
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_export_snapshot(), pg_database_size(current_database())")
-                found[name] = Snapshot(connection, *_row(cursor))
+                identifier, size = _row(cursor)
+                found[name] = Snapshot(connection, identifier, size)
         yield found
 
 
@@ -172,8 +174,8 @@ def _connect(name: str, url: str) -> "Connection":
         ) from error
 
 
-def _row(cursor: "object") -> tuple[object, ...]:
-    row: tuple[object, ...] | None = cursor.fetchone()  # type: ignore[attr-defined]
+def _row(cursor: "cursor") -> tuple[Any, ...]:
+    row = cursor.fetchone()
     assert row is not None
     return row
 

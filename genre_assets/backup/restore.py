@@ -81,7 +81,7 @@ def restore(
         _compare_rows(settings, manifest)
         _bring_up(settings, manifest, say)
         database = Database(settings.database_url.get_secret_value())
-        signed = []
+        signed = list[str]()
         if sign and manifest.release is not None and not releases.is_accepted(settings, manifest):
             signed = releases.sign_anew(settings, store, database, manifest)
         serves = releases.put_on_disk(settings, store, database)

@@ -31,7 +31,9 @@ def command(home: Path, *arguments: str, code: int = 0) -> str:
 def answers(printed: str) -> list[tuple[object, ...]]:
     """What is said of each clip, and by which model."""
     found = [json.loads(line) for line in printed.splitlines()]
-    return [(one["path"], one["genre"], one["probabilities"], one["model"], one["version"], one["error"]) for one in found]
+    return [
+        (one["path"], one["genre"], one["probabilities"], one["model"], one["version"], one["error"]) for one in found
+    ]
 
 
 def test_the_same_clips_get_the_same_answers_from_a_restored_stack(stack: Stack, other: Path, tmp_path: Path) -> None:
