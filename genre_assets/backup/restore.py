@@ -14,7 +14,7 @@ from genre_assets.database import Database
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.settings import Settings
 from genre_assets.stack.containers.init import upgrade_dagster, upgrade_mlflow
-from genre_assets.stack.table_versions import known, standing
+from genre_assets.stack.table_versions import SETTINGS, known, standing
 from genre_assets.store import ObjectStore, s3_client
 
 
@@ -81,7 +81,7 @@ def restore(
         _compare_rows(settings, manifest)
         _bring_up(settings, manifest, say)
         database = Database(settings.database_url.get_secret_value())
-        signed = []
+        signed = list[str]()
         if sign and manifest.release is not None and not releases.is_accepted(settings, manifest):
             signed = releases.sign_anew(settings, store, database, manifest)
         serves = releases.put_on_disk(settings, store, database)
@@ -127,7 +127,7 @@ def _refuse_unfit(settings: Settings, manifest: Manifest, where: object) -> None
                 f"{where} is of later code than this: its tables of {name} are at version {dump.revision}, this code knows "
                 f"them up to {heads}. Install genre-assets {code} or later ({_libraries(manifest)}), then restore"
             )
-    if missing := databases.SETTINGS.keys() - manifest.databases.keys():
+    if missing := SETTINGS.keys() - manifest.databases.keys():
         raise BadInput(f"{where} lacks the databases {', '.join(sorted(missing))}: take another backup")
     for role, name in own_buckets(settings).items():
         if manifest.buckets.get(role) != name:

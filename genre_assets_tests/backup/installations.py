@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import psycopg2
-from psycopg2 import sql
 
 from genre_assets import audit
 from genre_assets.backup.places import own_buckets
@@ -118,6 +117,4 @@ def installation(home: Path, postgres: Postgres, **databases: str) -> Iterator[I
     finally:
         for name, database in made.items():
             if name not in databases:
-                _execute(
-                    postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(database)).as_string(None)
-                )
+                _execute(postgres, f"DROP DATABASE {database} WITH (FORCE)")

@@ -21,7 +21,7 @@ from genre_assets_tests.site.blocks import WHAT_IS_DONE, Block, blocks
 from genre_assets_tests.test_house import documented
 
 UsageError: type[Exception] = typer.BadParameter.__mro__[1]  # of the click that Typer brings along, or of click itself
-TOOLS = {"source", "git", "tar", "pytest", "pip", "python3", "helm", "kubectl", "apt-get", "systemctl"}
+TOOLS = {"source", "git", "tar", "cp", "mkdir", "pytest", "pip", "python3", "helm", "kubectl", "apt-get", "systemctl"}
 """What else people type; a test cannot know whether it is right."""
 
 

@@ -36,7 +36,7 @@ def up(
     State lives in $GENRE_HOME (default .genre). Every GENRE_* variable set now is kept there for later commands.
     GENRE_PORT_OFFSET=100 GENRE_HOME=.genre2 genre-assets up starts a second stack beside the first.
     """
-    from genre_assets.stack import local
+    from genre_assets.stack import local, skew
     from genre_assets.stack.services.observability import require_programs
 
     if observability is not None:
@@ -47,6 +47,8 @@ def up(
         settings = local.up(report=say)
     found = local.status(settings)
     print_status(found)
+    for one in skew.find(settings):
+        say(f"{one.level}: {one.seen}. {one.do}")
     healthy = sum(service["healthy"] for service in found.services.values())
     lights = "each healthy" if healthy == len(found.services) else f"{healthy} healthy"
     say(
@@ -67,13 +69,24 @@ def down() -> None:
 
 
 def migrate() -> None:
-    """Bring the platform's tables in PostgreSQL up to this version of the code, with their data.
+    """Bring the tables in PostgreSQL up to this version of the code, with their data: the platform's, Dagster's, MLflow's.
 
-    `up` does it, and so does whatever first asks the database; an installation without `up` may want to choose when.
+    Of the platform's own, `up` does it, and so does whatever first asks the database; an installation without `up` may want
+    to choose when.
     """
     from genre_assets.database import Database
+    from genre_assets.stack import skew, table_versions
+    from genre_assets.stack.containers.init import upgrade_dagster, upgrade_mlflow
 
-    url = stack_settings("database_url").database_url.get_secret_value()
+    settings = stack_settings("database_url")
+    for name, bring_up in (("dagster", upgrade_dagster), ("mlflow", upgrade_mlflow)):
+        there = (
+            table_versions.read(name, table_versions.stated(settings, name)) if name in skew.reachable(settings) else ""
+        )
+        if table_versions.standing(name, there or "") == "older":
+            bring_up(settings)
+            say(f"the tables of {name} were at version {there}, and are at this code's now")
+    url = settings.database_url.get_secret_value()
     before, now = Database(url, tables=False).version(), Database(url).version()
     say(f"the tables are at version {now}" + ("" if now == before else f" (were at {before or 'none'})"))
 
