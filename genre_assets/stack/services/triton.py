@@ -80,8 +80,10 @@ class Triton(Service):
         )
 
     def environment(self) -> dict[str, str]:
-        """The server's libraries, and where the models find the settings."""
-        return {**binary.environment(), "GENRE_HOME": str(self.settings.home)}
+        """The server's libraries, where the models find the settings, and the role by which they append to the log."""
+        variables = {**binary.environment(), "GENRE_HOME": str(self.settings.home)}
+        appender = self.settings.appender_database_url.get_secret_value()
+        return {**variables, "GENRE_DATABASE_URL": appender} if appender else variables
 
     def health(self) -> Health:
         """Healthy when it serves the ensemble, or answers while nothing is released yet."""
