@@ -48,8 +48,8 @@ def test_old_days_of_the_log_are_dropped_and_those_to_come_begun(platform: dict[
         request_log.insert(database, [replace(row, id=str(uuid.uuid4()), ts=(now - timedelta(days=days)).timestamp())])
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, resources=platform)
-        said = [sensors.prune_prediction_log(context) for _ in range(2)]
-    dropped, again = (skip.skip_message for skip in said)  # type: ignore[union-attr]
+        said: list[Any] = [sensors.prune_prediction_log(context) for _ in range(2)]
+    dropped, again = (skip.skip_message for skip in said)
     assert dropped == f"dropped: served_requests_{now - timedelta(days=95):%Y%m%d}"
     assert again == "looked at within the hour"
     assert len(request_log.read(database, answered_only=False)) == 2
