@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 LOCKED := pyproject.toml uv.lock scripts/bootstrap.py
 
-.PHONY: help setup dev demo up down check docs test coverage test-compose test-faults test-hostile test-simulator bench screenshots clean
+.PHONY: help setup dev demo up down check docs test coverage sbom test-compose test-faults test-hostile test-simulator bench screenshots clean
 help: ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
 
@@ -23,13 +23,18 @@ up: setup ## start the local services
 down: setup ## stop them, leaving nothing but the data
 	@$(BIN)/genre-assets down
 
-check: dev ## lint, types, dependencies, floors, Dagster definitions
+check: dev ## lint, types, dependencies, floors, security of code, workflows and image, Dagster definitions
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/deptry .
 	$(BIN)/lint-imports
+	$(BIN)/bandit -q -c pyproject.toml -r genre_assets triton_models
+	$(BIN)/zizmor --offline -q .github/workflows
+	$(BIN)/hadolint deploy/images/platform.Dockerfile
 	DAGSTER_HOME=$$(mktemp -d) $(BIN)/dagster definitions validate -m genre_assets.definitions --log-level error
+sbom: dev ## sbom.json: every component of the lock file that an installation or an image may hold (CycloneDX)
+	$(BIN)/uv export --quiet --frozen --format cyclonedx1.5 --all-extras --no-default-groups --group stack --group keeper -o sbom.json > /dev/null
 test: dev ## the whole suite, with the real services
 	$(BIN)/pytest $(PYTEST_ARGS)
 coverage: dev ## how much of the package the tests without a running stack execute, against the floor in pyproject.toml

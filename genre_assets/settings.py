@@ -55,10 +55,11 @@ class Settings(BaseSettings):
     optuna_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/optuna")
     dagster_database_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/dagster")
     mlflow_database_url: SecretStr = SecretStr("postgresql+psycopg2://genre@127.0.0.1:5532/mlflow")
-    # In containers only. A superuser, by whom the one-shot `init` makes databases and roles; empty: they are there already.
+    # A superuser, by whom databases and roles are made; empty: they are there already.
     postgres_admin_url: SecretStr = SecretStr("")
-    # A role that it lets read the platform's tables, for Grafana; empty: none.
+    # Roles that are let read the platform's tables (Grafana's), and append to the prediction log (Triton's); empty: none.
     reader_database_url: SecretStr = SecretStr("")
+    appender_database_url: SecretStr = SecretStr("")
 
     # Services.
     mlflow_url: str = "http://127.0.0.1:5500"

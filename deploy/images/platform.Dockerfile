@@ -21,6 +21,7 @@ RUN --mount=type=cache,target=/root/.cache/uv uv export -q --frozen --only-group
 
 # The C compiler is here alone: the kernel of the feature extraction is compiled for this machine's processor.
 FROM libraries AS build
+# hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY genre_assets genre_assets
 RUN python3 -m compileall -q genre_assets && XDG_CACHE_HOME=/opt/kernel /opt/venv/bin/python -m genre_assets.audio.dsp.kernel

@@ -1,13 +1,13 @@
 """The table `served_requests`: every item answered is one row. Partitioned by day; old days are dropped whole.
 
-Rows arrive through the spool (`spool.py`), which the Triton post-processor feeds. Drift and retraining read
-them with `read`. No personal data: what a row holds of the client's is the request id, the
+Rows arrive through the spool (`spool.py`), which the Triton post-processor feeds, by a role that may do no more than add
+rows and begin a day. Drift and retraining read them with `read`. No personal data: what a row holds of the client's is the request id, the
 tag and the addresses that it chose.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import MISSING, dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from genre_assets.database import Database
@@ -68,7 +68,7 @@ def insert(database: Database, rows: Sequence[Row]) -> int:
     with database.transaction() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
         for day in sorted({datetime.fromtimestamp(row.ts, UTC).date() for row in rows}):
-            _ensure_day(cursor, datetime(day.year, day.month, day.day, tzinfo=UTC))
+            _ensure_day(cursor, day)
         return _insert(cursor, rows)
 
 
@@ -133,6 +133,15 @@ def newest(database: Database, *, until: datetime, limit: int) -> list[dict[str,
     ]
 
 
+def begin_days(database: Database, *, ahead: int, now: datetime | None = None) -> None:
+    """See to it that today and so many days after it have their partitions (30 at most)."""
+    today = (now or datetime.now(UTC)).date()
+    with database.transaction() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", (LOCK,))
+        for more in range(ahead + 1):
+            _ensure_day(cursor, today + timedelta(days=more))
+
+
 def prune(database: Database, *, days: int, now: datetime | None = None) -> list[str]:
     """Drop the partitions of days that ended more than `days` days ago; returns their names."""
     oldest = (now or datetime.now(UTC)) - timedelta(days=min(days, LONGEST_DAYS))
@@ -143,21 +152,18 @@ def prune(database: Database, *, days: int, now: datetime | None = None) -> list
         names = sorted(row["name"] for row in cursor.fetchall())  # type: ignore[call-overload]  # rows are dictionaries
         old = [name for name in names if name < _partition(oldest)]
         for name in old:
-            cursor.execute(f"DROP TABLE {name}")  # from the catalogue, made by `_ensure_day`
+            cursor.execute(f"DROP TABLE {name}")  # from the catalogue, made by `served_requests_day`
     return old
 
 
-def _partition(day: datetime) -> str:
+def _partition(day: date) -> str:
     return f"{TABLE}_{day:%Y%m%d}"
 
 
-def _ensure_day(cursor: "cursor", day: datetime) -> None:
+def _ensure_day(cursor: "cursor", day: date) -> None:
     cursor.execute("SELECT to_regclass(%s) AS name", (_partition(day),))
     if cursor.fetchone()["name"] is None:  # type: ignore[index,call-overload]
-        cursor.execute(
-            f"CREATE TABLE {_partition(day)} PARTITION OF {TABLE} FOR VALUES FROM (%s) TO (%s)",
-            (day, day + timedelta(days=1)),
-        )
+        cursor.execute(f"SELECT {TABLE}_day(%s)", (day,))  # with its owner's rights: see the migration 0010
 
 
 def _insert(cursor: "cursor", rows: Iterable[Row]) -> int:

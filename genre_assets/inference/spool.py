@@ -20,7 +20,7 @@ from pathlib import Path
 
 from genre_assets.database import Database
 from genre_assets.errors import TransientFailure
-from genre_assets.inference.request_log import COLUMNS, Row, insert, prune
+from genre_assets.inference.request_log import COLUMNS, Row, insert
 from genre_assets.inference.request_rows import Refused, parsed
 from genre_assets.inference.set_aside import SetAside
 from genre_assets.steps import Step, reached
@@ -29,7 +29,6 @@ log = logging.getLogger(__name__)
 ROTATE_SECONDS = 0.5
 ROTATE_BYTES = 4 * 2**20
 LONGEST_PAUSE = 8.0
-PRUNE_SECONDS = 3600.0
 _compact = json.JSONEncoder(separators=(",", ":")).encode
 SET_ASIDE_SHARE = 1 / 16  # of the spool's bound, on top of it
 
@@ -137,13 +136,11 @@ class PredictionLog:
 
     def _run(self) -> None:
         """The thread: rounds until the end, with a growing pause after one that failed."""
-        pause, pruned = ROTATE_SECONDS, -PRUNE_SECONDS
+        pause = ROTATE_SECONDS
         while not self._ending.wait(pause):
             shipped = self.round()
             pause = ROTATE_SECONDS if shipped else min(LONGEST_PAUSE, pause * 2)
             self._guarded(self._bound)
-            if shipped and time.monotonic() - pruned > PRUNE_SECONDS and self._guarded(self._prune):
-                pruned = time.monotonic()
             if self.tell is not None:
                 self._guarded(lambda tell=self.tell: tell(self.state()))  # type: ignore[misc]
 
@@ -179,9 +176,6 @@ class PredictionLog:
             raise problems[0]
         self.problem = ""
         self.shipped_at = time.time()
-
-    def _prune(self) -> None:
-        prune(self.database, days=self.retention_days)
 
     def _adopt(self) -> None:
         """Close the segments of processes that died with them open, and give those another chance that were refused."""

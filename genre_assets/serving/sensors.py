@@ -10,6 +10,7 @@ from dagster._core.storage.tags import PRIORITY_TAG
 
 from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
+from genre_assets.inference import request_log
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving import clients_audio
 from genre_assets.serving.agent import fleet
@@ -25,6 +26,8 @@ from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.control import TritonControl
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
+PRUNE_LOG_SECONDS = 3600.0
+DAYS_AHEAD = 7  # a release of an earlier version cannot begin a day by itself
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 
 
@@ -166,6 +169,23 @@ def prune_clients_audio(context: dg.SensorEvaluationContext, settings: dg.Resour
     return dg.SkipReason(str(pruned))
 
 
+@dg.sensor(
+    default_status=RUNNING,
+    description="Drops the days of the prediction log that are too old, and begins those to come.",
+)
+def prune_prediction_log(
+    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
+) -> dg.SkipReason:
+    """Days of the log that are too old are dropped, whole; those to come are begun. Who appends to it may drop nothing."""
+    now = datetime.now(UTC)
+    if abs(now.timestamp() - float(context.cursor or 0)) < PRUNE_LOG_SECONDS:
+        return dg.SkipReason("looked at within the hour")
+    request_log.begin_days(database, ahead=DAYS_AHEAD, now=now)
+    dropped = request_log.prune(database, days=settings.prediction_retention_days, now=now)
+    context.update_cursor(str(now.timestamp()))
+    return dg.SkipReason(f"dropped: {', '.join(dropped) or 'nothing'}")
+
+
 def _request(
     context: dg.SensorEvaluationContext,
     purpose: str,
@@ -193,4 +213,5 @@ SENSORS: Sequence[dg.SensorDefinition] = [
     drift_page_due,
     promotion_due,
     prune_clients_audio,
+    prune_prediction_log,
 ]

@@ -13,7 +13,7 @@ from pathlib import Path
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.closed_folder import PASSED_THROUGH
-from genre_assets.stack.services.postgres import DATABASES, SUPERUSER
+from genre_assets.stack.services.postgres import APPENDER, DATABASES, SUPERUSER, password_of
 
 # Two stacks share a port if their offsets differ as far as two of the default ports do, and the shortest such distance
 # that is a multiple of ten is 900: of the multiples of ten below it no two collide.
@@ -23,6 +23,7 @@ DAGSTER_READS = (
     "GENRE_WINDOW_", "GENRE_FALSE_ALARM_RATE", "GENRE_BAD_WINDOWS", "GENRE_OF_WINDOWS", "GENRE_CLEAN_WINDOWS",
     "GENRE_MIN_DWELL_SECONDS", "GENRE_SENSOR_INTERVAL_SECONDS", "GENRE_TRIALS_", "GENRE_TUNING_SECONDS",
 )  # fmt: skip
+APPENDING = "GENRE_APPENDER_DATABASE_URL"
 OFFSETS = f"a multiple of {OFFSET_STEP} from 0 to {OFFSET_END - OFFSET_STEP}"
 
 
@@ -45,6 +46,8 @@ def configure(home: Path | None = None, *, extra: dict[str, str] | None = None) 
     values = {**_secrets(), **ports, **kept, **moved, **given}
     _check_apart({name: values[name] for name in ports})
     values.update({name: value for name, value in _addresses(values, settings.host).items() if name not in given})
+    if "GENRE_DATABASE_URL" in given and APPENDING not in given:
+        values[APPENDING] = ""  # the log is in that database, of whose roles nothing is known
     settings.home.mkdir(parents=True, exist_ok=True, mode=PASSED_THROUGH)
     if values != kept:
         _write_env(file, values)
@@ -138,11 +141,16 @@ def _check_apart(ports: dict[str, str]) -> None:
 
 def _addresses(values: dict[str, str], host: str) -> dict[str, str]:
     """Addresses of the local services, from their ports."""
-    login = f"{SUPERUSER}:{values['GENRE_POSTGRES_PASSWORD']}@{host}:{values['GENRE_POSTGRES_PORT']}"
+    password, where = values["GENRE_POSTGRES_PASSWORD"], f"{host}:{values['GENRE_POSTGRES_PORT']}"
     # Plain postgresql:// means psycopg 3 to SQLAlchemy 2.1.
-    urls = {name: f"postgresql+psycopg2://{login}/{name}" for name in DATABASES}
+    urls = {
+        name: f"postgresql+psycopg2://{role}:{password_of(role, password)}@{where}/{name}"
+        for name, role in DATABASES.items()
+    }
     return {
         "GENRE_S3_ENDPOINT_URL": f"http://{host}:{values['GENRE_S3_PORT']}",
+        "GENRE_POSTGRES_ADMIN_URL": f"postgresql+psycopg2://{SUPERUSER}:{password}@{where}/postgres",
+        APPENDING: f"postgresql+psycopg2://{APPENDER}:{password_of(APPENDER, password)}@{where}/genre",
         "GENRE_DATABASE_URL": urls["genre"],
         "GENRE_DAGSTER_DATABASE_URL": urls["dagster"],
         "GENRE_OPTUNA_URL": urls["optuna"],

@@ -24,6 +24,7 @@ from genre_assets.stack.closed_folder import close_to_others
 from genre_assets.stack.configuration import configure, only_dagster_reads, remembered
 from genre_assets.stack.services import graphql
 from genre_assets.stack.services.catalogue import RELOADED, services
+from genre_assets.stack.services.database_roles import let_append
 from genre_assets.stack.services.graphql import DO_NOT_LOAD
 from genre_assets.stack.services.triton_door import TritonDoor
 from genre_assets.stack.supervision import supervisor_light
@@ -87,6 +88,8 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
         _spawn_supervisor(settings)
     _wait_for_health(settings, report)
     Database(settings.database_url.get_secret_value()).version()  # Triton's log needs the tables, and cannot make them
+    if settings.appender_database_url.get_secret_value():
+        let_append(settings)
     return settings
 
 

@@ -22,7 +22,7 @@ RECORD = Path(__file__).with_name("charts")
 SITES = sorted(path.name.removesuffix(".values.yaml") for path in RECORD.glob("*.values.yaml"))
 KUBERNETES = "1.37"
 SECRETS_OF = {
-    "triton": {"GENRE_DATABASE_URL", "GENRE_S3_SECRET_KEY", "GENRE_TRITON_ADMIN_TOKEN", "GENRE_TRITON_DOOR_KEY"},
+    "triton": {"GENRE_APPENDER_DATABASE_URL", "GENRE_S3_SECRET_KEY", "GENRE_TRITON_ADMIN_TOKEN", "GENRE_TRITON_DOOR_KEY"},
     "door": {"GENRE_TRITON_DOOR_KEY"},
     "agent": {
         "GENRE_DATABASE_URL", "GENRE_S3_SECRET_KEY", "GENRE_TRITON_ADMIN_TOKEN", "GENRE_TRITON_DOOR_KEY",

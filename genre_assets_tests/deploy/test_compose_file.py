@@ -22,6 +22,7 @@ DOCKERFILE = (PROJECT_ROOT / "deploy" / "images" / "platform.Dockerfile").read_t
 SECRETS_OF = {
     "volumes": set(),
     "client": set(),
+    "proxy": set(),
     "prometheus": set(),
     "node-exporter": set(),
     "postgres-exporter": {"GENRE_READER_DATABASE_PASSWORD"},
@@ -29,7 +30,12 @@ SECRETS_OF = {
     "s3": {"GENRE_S3_SECRET_KEY"},
     "postgres": {"GENRE_POSTGRES_PASSWORD"},
     "mlflow": {"GENRE_S3_SECRET_KEY", "GENRE_MLFLOW_DATABASE_PASSWORD"},
-    "triton": {"GENRE_S3_SECRET_KEY", "GENRE_DATABASE_PASSWORD", "GENRE_TRITON_ADMIN_TOKEN", "GENRE_TRITON_DOOR_KEY"},
+    "triton": {
+        "GENRE_S3_SECRET_KEY",
+        "GENRE_APPENDER_DATABASE_PASSWORD",
+        "GENRE_TRITON_ADMIN_TOKEN",
+        "GENRE_TRITON_DOOR_KEY",
+    },
     "triton-door": {"GENRE_TRITON_DOOR_KEY"},
     "grafana": {"GENRE_GRAFANA_PASSWORD", "GENRE_READER_DATABASE_PASSWORD"},
 }
@@ -51,9 +57,21 @@ def test_a_container_may_do_no_more_than_it_must(name: str) -> None:
     if name != "localstack":  # whose image wants root inside
         assert re.fullmatch(r"\d+:\d+", service["user"])
     assert (service["user"] == "0:0" if name == "volumes" else True) is True
-    assert set(service.get("cap_add", [])) <= ({"CHOWN", "DAC_READ_SEARCH"} if name == "volumes" else set())
-    for published in service.get("ports", []):
-        assert published.startswith("127.0.0.1:")
+    needed = {"volumes": {"CHOWN", "DAC_READ_SEARCH"}, "proxy": {"NET_BIND_SERVICE"}}
+    assert set(service.get("cap_add", [])) == needed.get(name, set())
+
+
+def test_only_the_proxy_may_publish_beyond_this_machine() -> None:
+    """And by default it does not either, and is not there."""
+    for name, service in SERVICES.items():
+        where = "${GENRE_PROXY_ADDRESS:-127.0.0.1}:" if name == "proxy" else "127.0.0.1:"
+        assert all(published.startswith(where) for published in service.get("ports", [])), name
+    assert SERVICES["proxy"]["profiles"] == ["proxy"]
+    caddyfile = (PROJECT_ROOT / "deploy" / "proxy" / "Caddyfile").read_text()
+    inside = {*re.findall(r"_PORT:(\d+)", caddyfile)}
+    assert {published.rpartition(":")[2] for published in SERVICES["proxy"]["ports"]} == inside
+    for service, port in re.findall(r":(\w+):(\d+)\}", caddyfile):
+        assert f"127.0.0.1:{port}:{port}" in SERVICES[service]["ports"], "it asks where the service listens"
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -77,7 +95,7 @@ def test_dagster_is_not_told_who_rules_the_server_nor_the_readers_password(name:
     environment = SERVICES[name]["environment"]
     for hidden in (
         "GENRE_POSTGRES_PASSWORD", "GENRE_POSTGRES_ADMIN_URL", "GENRE_READER_DATABASE_PASSWORD",
-        "GENRE_READER_DATABASE_URL", "GENRE_GRAFANA_PASSWORD",
+        "GENRE_READER_DATABASE_URL", "GENRE_GRAFANA_PASSWORD", "GENRE_APPENDER_DATABASE_PASSWORD", "GENRE_APPENDER_DATABASE_URL",
     ):  # fmt: skip
         assert environment[hidden] == ""
 
@@ -86,7 +104,7 @@ def test_the_processes_of_dagster_have_the_same_settings() -> None:
     first, *others = (SERVICES[name]["environment"] for name in DAGSTER)
     assert all(other == first for other in others)
     known = {f"GENRE_{field.upper()}" for field in Settings.model_fields}
-    emptied = {"GENRE_POSTGRES_PASSWORD", "GENRE_READER_DATABASE_PASSWORD", "GENRE_GRAFANA_PASSWORD"}
+    emptied = {f"GENRE_{name}_PASSWORD" for name in ("POSTGRES", "READER_DATABASE", "APPENDER_DATABASE", "GRAFANA")}
     assert {variable for variable in first if variable.startswith("GENRE_")} - known == emptied
 
 
@@ -115,6 +133,9 @@ def test_what_the_models_and_the_door_read_of_the_settings_reaches_them() -> Non
     read = set(re.findall(r"\bsettings\.(\w+)", " ".join(path.read_text() for path in sources)))
     read = {"serving_allowed_buckets" if name == "allowed_buckets" else name for name in read}
     read = {"serving_extractors" if name == "extractors" else name for name in read} - {"home"}
+    read = {
+        "appender_database_url" if name == "database_url" else name for name in read
+    }  # what its service makes of it
     assert "spool_max_mb" in read
     assert {f"GENRE_{name.upper()}" for name in read} <= SERVICES["triton"]["environment"].keys()
     door = (PROJECT_ROOT / "genre_assets/triton/door/__main__.py").read_text()

@@ -26,7 +26,7 @@ from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.client.sync import GenreClient, Prediction
 from genre_assets_tests.faults.conftest import Mounted, fill
 from genre_assets_tests.faults.proxy import FaultProxy, Kind
-from genre_assets_tests.serving.live_stack import LiveStack
+from genre_assets_tests.serving.live_stack import LiveStack, appender_url
 from genre_assets_tests.serving.rollout.test_live import server_process
 from genre_assets_tests.serving.toys import clip, toy_model
 from genre_assets_tests.waiting import until
@@ -67,8 +67,8 @@ def proxied(live: LiveStack, s3_settings: Settings, postgres: Postgres) -> Itera
     before = file.read_text()
     s3_port = urlsplit(s3_settings.s3_endpoint_url or "").port or 0
     with FaultProxy(("127.0.0.1", s3_port)) as s3, FaultProxy(("127.0.0.1", postgres.settings.postgres_port)) as pg:
-        database = postgres.url("genre").replace(f":{postgres.settings.postgres_port}/", f":{pg.port}/")
-        file.write_text(f"{before}\nGENRE_S3_ENDPOINT_URL={s3.url}\nGENRE_DATABASE_URL={database}\n")
+        database = appender_url(postgres).replace(f":{postgres.settings.postgres_port}/", f":{pg.port}/")
+        file.write_text(f"{before}\nGENRE_S3_ENDPOINT_URL={s3.url}\nGENRE_APPENDER_DATABASE_URL={database}\n")
         try:
             live.store.write_json(live.settings.serving_bucket, "releases/current.json", {"id": live.releases[0].id})
             live.serve("champion")

@@ -1,4 +1,4 @@
-"""Write the generated parts of docs/reliability.md and docs/operations.md anew."""
+"""Write the generated parts of docs/reliability.md, docs/operations.md and docs/security.md anew."""
 
 from genre_assets_tests.reliability.page import DOCS, PAGES, written
 

@@ -11,11 +11,12 @@ from genre_assets.steps import Step
 from genre_assets_tests.faults.storm.report import asked_for
 from genre_assets_tests.reliability.row import Row
 from genre_assets_tests.reliability.rows import ROWS
+from genre_assets_tests.reliability.rows_of_security import ATTACKS, Attack
 from genre_assets_tests.simulator.invariants import ALWAYS, IN_THE_END
 
 TESTS = Path(__file__).resolve().parents[1]
 DOCS = TESTS.parent / "docs"
-PAGES = ("reliability.md", "operations.md")
+PAGES = ("reliability.md", "operations.md", "security.md")
 _BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -24,6 +25,7 @@ def written(page: str, results: Path = DOCS) -> str:
     parts = {
         "what_to_do": _table(("What happens", "What the platform does", "What you do"), [(r.what, r.then, r.do) for r in ROWS]),
         "shown_by": _table(("What happens", "What the platform does", "Shown by"), [(r.what, r.then, _tests(r)) for r in ROWS]),
+        "attacks": _table(("Who", "Tries", "What stops him", "Shown by"), [(a.who, a.tries, a.stopped_by, _tests(a)) for a in ATTACKS]),
         "invariants": "".join(f"- {_first_line(invariant)}\n" for invariant in (*ALWAYS, *IN_THE_END)),
         "steps": _table(("Action", "A process is killed after"), _steps()),
         "storm": _storm(results / "reliability_faults.json"),
@@ -32,7 +34,7 @@ def written(page: str, results: Path = DOCS) -> str:
     return _BLOCK.sub(lambda block: block[1] + parts[block[2]] + block[3], text)
 
 
-def missing_tests(rows: Iterable[Row] = ROWS) -> list[str]:
+def missing_tests(rows: Iterable[Row | Attack] = (*ROWS, *ATTACKS)) -> list[str]:
     """The tests that a row names and that are not there."""
     missing = []
     for name in sorted({test for row in rows for test in row.tests}):
@@ -52,7 +54,7 @@ def _first_line(invariant: object) -> str:
     return str(invariant.__doc__).strip().splitlines()[0]
 
 
-def _tests(row: Row) -> str:
+def _tests(row: Row | Attack) -> str:
     return ", ".join(f"`{file}`" for file in dict.fromkeys(test.partition("::")[0] for test in row.tests))
 
 

@@ -10,10 +10,11 @@ from genre_assets_tests.faults.storm.report import Outcome, Result, write
 from genre_assets_tests.reliability.page import DOCS, PAGES, missing_tests, written
 from genre_assets_tests.reliability.row import Row
 from genre_assets_tests.reliability.rows import ROWS
+from genre_assets_tests.reliability.rows_of_security import ATTACKS
 
 
 def test_every_row_names_tests_that_are_there() -> None:
-    assert all(row.tests for row in ROWS)
+    assert all(row.tests for row in (*ROWS, *ATTACKS))
     assert missing_tests() == []
     assert missing_tests([Row("a", "b", "c", ("test_text.py::test_nothing", "no.py::test_text"))]) == [
         "no.py::test_text",

@@ -19,7 +19,8 @@ from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.serving.promotion.state import Route
 from genre_assets.serving.rollout.live import Live, go_live
 from genre_assets.settings import Settings, load_settings
-from genre_assets.stack.services.postgres import Postgres
+from genre_assets.stack.services.database_roles import let_append
+from genre_assets.stack.services.postgres import APPENDER, Postgres, password_of
 from genre_assets.stack.services.triton import Triton
 from genre_assets.stack.services.triton_door import TritonDoor
 from genre_assets.store import ObjectStore, s3_client
@@ -125,7 +126,7 @@ def live_stack(
         folder / "home",
         s3_endpoint_url=s3_settings.s3_endpoint_url,
         s3_secret_key=s3_settings.s3_secret_key,
-        database_url=postgres.url("genre"),
+        database_url=postgres.url("genre"), appender_database_url=appender_url(postgres),
         triton_http_port=http, triton_grpc_port=grpc, triton_metrics_port=metrics,
         triton_http=f"127.0.0.1:{http}", triton_grpc=f"127.0.0.1:{grpc}", triton_metrics=f"127.0.0.1:{metrics}",
         triton_inner_http_port=inner_http, triton_inner_grpc_port=inner_grpc,
@@ -144,6 +145,8 @@ def live_stack(
         3: toy_model(folder / "m3", version=3, family="xgboost", seed=1),
         4: toy_model(folder / "m4", version=4, family="random_forest", seed=2),
     }
+    Database(postgres.url("genre")).version()
+    let_append(settings)
     store = ObjectStore(s3_client(settings))
     store.ensure_buckets(settings.serving_bucket)
     store.upload_file(settings.serving_bucket, execution_environment.key, execution_environment.archive)
@@ -160,6 +163,12 @@ def live_stack(
         client.close()
     assert not list(Path("/dev/shm").glob(f"genre_{inner_http}_*"))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def appender_url(postgres: Postgres, database: str = "genre") -> str:
+    """The address of the role that may append to the prediction log of the session's database."""
+    where = postgres.url(database).rpartition("@")[2]
+    return f"postgresql://{APPENDER}:{password_of(APPENDER, postgres.password)}@{where}"
 
 
 def write_env(settings: Settings) -> None:

@@ -2,7 +2,8 @@
 
 import json
 import uuid
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -37,6 +38,23 @@ def test_a_full_window_asks_for_one_run_until_it_is_judged(platform: dict[str, A
         assert first.run_key == again.run_key
         run_drift(platform, [])
         assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+
+
+def test_old_days_of_the_log_are_dropped_and_those_to_come_begun(platform: dict[str, Any]) -> None:
+    """By the platform, since who appends to the log may not; once an hour."""
+    database, now = platform["database"], datetime.now(UTC)
+    (row,) = log_rows(1)
+    for days in (0, 89, 95):
+        request_log.insert(database, [replace(row, id=str(uuid.uuid4()), ts=(now - timedelta(days=days)).timestamp())])
+    with dg.DagsterInstance.ephemeral() as instance:
+        context = dg.build_sensor_context(instance=instance, resources=platform)
+        said: list[Any] = [sensors.prune_prediction_log(context) for _ in range(2)]
+    dropped, again = (skip.skip_message for skip in said)
+    assert dropped == f"dropped: served_requests_{now - timedelta(days=95):%Y%m%d}"
+    assert again == "looked at within the hour"
+    assert len(request_log.read(database, answered_only=False)) == 2
+    listed = database.rows("SELECT inhrelid::regclass::text AS name FROM pg_inherits ORDER BY 1")
+    assert listed[-1]["name"] == f"served_requests_{now + timedelta(days=7):%Y%m%d}"
 
 
 def start_run(instance: dg.DagsterInstance, request: dg.RunRequest, status: dg.DagsterRunStatus) -> None:

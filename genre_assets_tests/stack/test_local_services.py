@@ -9,10 +9,18 @@ import psycopg2
 import pytest
 
 from genre_assets.database import Database
-from genre_assets.errors import BadInput
+from genre_assets.errors import BadInput, TransientFailure
 from genre_assets.settings import load_settings
-from genre_assets.stack.configuration import OFFSET_END, OFFSET_STEP, configure, only_dagster_reads, ports_for
+from genre_assets.stack.configuration import (
+    OFFSET_END,
+    OFFSET_STEP,
+    _addresses,
+    configure,
+    only_dagster_reads,
+    ports_for,
+)
 from genre_assets.stack.services.postgres import DATABASES, Postgres
+from genre_assets.stack.services.triton import Triton
 from genre_assets.store import ObjectStore, s3_client
 from genre_assets_tests.conftest import free_port, running
 
@@ -40,6 +48,36 @@ def test_postgres_keeps_its_rows_over_a_restart(tmp_path: Path) -> None:
 def test_postgres_refuses_a_wrong_password(postgres: Postgres) -> None:
     with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
         psycopg2.connect(postgres.url("postgres").replace(postgres.password, "wrong"))
+
+
+def test_each_database_has_an_owner_that_is_no_superuser_and_opens_no_other(postgres: Postgres) -> None:
+    """By the addresses that `up` writes for a stack with this password."""
+    port = str(postgres.settings.postgres_port)
+    values = {**ports_for(0), "GENRE_POSTGRES_PASSWORD": postgres.password, "GENRE_POSTGRES_PORT": port}
+    addresses = _addresses(values, postgres.settings.host)
+    assert addresses["GENRE_POSTGRES_ADMIN_URL"].endswith(postgres.url("postgres").partition("://")[2])
+    owned = ("GENRE_DATABASE_URL", "GENRE_OPTUNA_URL", "GENRE_DAGSTER_DATABASE_URL", "GENRE_MLFLOW_DATABASE_URL")
+    for name in owned:
+        own = Database(addresses[name], tables=False)
+        own.execute("CREATE TABLE mine_for_a_moment (n int)")
+        own.execute("DROP TABLE mine_for_a_moment")
+        (role,) = own.rows("SELECT rolsuper, rolcreatedb, rolcreaterole FROM pg_roles WHERE rolname = current_user")
+        assert not any(role.values())
+        for other in {*DATABASES, "postgres"} - {own.url.rpartition("/")[2]}:
+            with pytest.raises(TransientFailure, match="permission denied for database"):
+                Database(f"{own.url.rpartition('/')[0]}/{other}", tables=False).rows("SELECT 1")
+
+
+def test_triton_logs_as_who_may_only_append_unless_the_database_is_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = configure(tmp_path / "own")
+    given = Triton(settings).environment()["GENRE_DATABASE_URL"]
+    assert given.startswith("postgresql+psycopg2://appender:")
+    assert settings.database_url.get_secret_value() != given
+    assert settings.postgres_admin_url.get_secret_value().rpartition(":")[0] not in given
+    monkeypatch.setenv("GENRE_DATABASE_URL", "postgresql://p:s@elsewhere/genre")
+    assert "GENRE_DATABASE_URL" not in Triton(configure(tmp_path / "other")).environment()
 
 
 def test_objects_survive_a_restart_of_s3(tmp_path: Path) -> None:

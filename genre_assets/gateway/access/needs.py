@@ -1,7 +1,8 @@
 """Who may ask: a key where the gateway is reached by others, with a scope for what is asked, within its limits.
 
-On the loopback nobody needs one, unless `GENRE_GATEWAY_KEYS` says `always`. A program sends `Authorization: Bearer KEY`; a
-browser has it in a cookie that scripts cannot read and other sites' pages cannot send, set by the page `/sign-in`.
+On the loopback nobody needs one, unless `GENRE_GATEWAY_KEYS` says `always`; what a proxy asks on behalf of others needs one
+always. A program sends `Authorization: Bearer KEY`; a browser has it in a cookie that scripts cannot read and other sites'
+pages cannot send, set by the page `/sign-in`.
 """
 
 from http import HTTPStatus
@@ -21,12 +22,15 @@ class SignInFirst(Exception):
     """A person's page was asked for without a key, or with one that is not for it, which the text then says."""
 
 
-def needs(*scopes: Scope, page: bool = False) -> Dependency:
-    """A dependency of routes: a key with one of the scopes, where keys are needed. `key_of` tells which it was."""
+def needs(*scopes: Scope, page: bool = False, always: bool = False) -> Dependency:
+    """A dependency of routes: a key with one of the scopes, where keys are needed. `key_of` tells which it was.
+
+    `always` is for what others are let in by: a key is needed wherever this listens, and its requests are not counted.
+    """
 
     async def admit(request: Request) -> None:
         backend = of_request(request)
-        if not keys_needed(backend.settings):
+        if not (always or keys_needed(backend.settings)):
             return
         given = _given(request)
         found = await backend.ask(backend.doorkeeper.known, given) if given else None
@@ -44,7 +48,7 @@ def needs(*scopes: Scope, page: bool = False) -> Dependency:
             if page:
                 raise SignInFirst(said)
             raise Problem(HTTPStatus.FORBIDDEN, said)
-        wait = backend.doorkeeper.count(found)
+        wait = 0.0 if always else backend.doorkeeper.count(found)
         if wait:
             raise Problem(
                 HTTPStatus.TOO_MANY_REQUESTS,

@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
-from xml.sax.saxutils import quoteattr
+from xml.sax.saxutils import quoteattr  # nosec B406  # writes, and parses nothing
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 

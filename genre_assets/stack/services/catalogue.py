@@ -20,7 +20,7 @@ RELOADED = frozenset(
 
 def services(settings: Settings) -> list[Service]:
     """Every local service, in start order."""
-    password = urlsplit(settings.database_url.get_secret_value()).password or ""
+    password = urlsplit(settings.postgres_admin_url.get_secret_value()).password or ""
     return [
         S3(settings),
         Postgres(settings, password),

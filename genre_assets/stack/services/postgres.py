@@ -4,6 +4,8 @@ PostgreSQL refuses to run as root; `server_user.py` says who runs it then. The w
 used: it shares a lock file between users.
 """
 
+import hashlib
+import hmac
 import shutil
 import signal
 import subprocess
@@ -17,16 +19,19 @@ from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
 from genre_assets.shipped.servers import find
 from genre_assets.shipped.wheels import POSTGRES
+from genre_assets.stack.services.database_roles import Login, make_databases, make_role
 from genre_assets.stack.services.server_user import ServerUser, server_user
 from genre_assets.stack.supervision.service import Health, Service
 
-DATABASES = ("genre", "optuna", "dagster", "mlflow")
-SUPERUSER = "genre"
+SUPERUSER = "genre"  # the supervisor alone logs in as it
+# The owner of each database, which can open no other; and who may append to the prediction log.
+DATABASES = {"genre": "platform", "optuna": "optuna", "dagster": "dagster", "mlflow": "mlflow"}
+APPENDER = "appender"
 LIGHT_DDL = "CREATE TABLE IF NOT EXISTS light (id int PRIMARY KEY, at double precision NOT NULL)"
 
 
 class Postgres(Service):
-    """One server, four databases: the platform's tables, Optuna's, Dagster's and MLflow's."""
+    """One server, four databases: the platform's tables, Optuna's, Dagster's and MLflow's. `password` is the superuser's."""
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast" shutdown: does not wait for clients to leave
@@ -106,21 +111,15 @@ class Postgres(Service):
         return Health(healthy=row["at"] == said, why="" if row["at"] == said else "a row is not what was written")
 
     def started(self) -> None:
-        """Create the databases that are missing."""
-        import psycopg2
-        from psycopg2 import sql
+        """Make the databases that are missing, and the roles: who owns each, and who appends to the prediction log."""
+        logins = [Login(role, password_of(role, self.password), name) for name, role in DATABASES.items()]
+        make_databases(self.url("postgres"), logins)
+        make_role(self.url("postgres"), Login(APPENDER, password_of(APPENDER, self.password), "genre"))
 
-        connection = psycopg2.connect(self.url("postgres"), connect_timeout=5)
-        connection.autocommit = True  # CREATE DATABASE cannot run in a transaction
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT datname FROM pg_database")
-                present = {row[0] for row in cursor.fetchall()}
-                for name in DATABASES:
-                    if name not in present:
-                        cursor.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-        finally:
-            connection.close()
+
+def password_of(role: str, password: str) -> str:
+    """A role's password, which follows from the superuser's: so there is nothing more to be kept, and no way back."""
+    return hmac.new(password.encode(), f"role {role}".encode(), hashlib.sha256).hexdigest()[:32]
 
 
 def binaries() -> Path:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.settings import Settings
+from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.services.triton_memory import Recycler
 from genre_assets.stack.services.triton_watchdog import Watchdog
 from genre_assets.stack.supervision.service import Health, Service
@@ -80,8 +80,13 @@ class Triton(Service):
         )
 
     def environment(self) -> dict[str, str]:
-        """The server's libraries, and where the models find the settings."""
-        return {**binary.environment(), "GENRE_HOME": str(self.settings.home)}
+        """The server's libraries, where the models find the settings, and the role by which they append to the log.
+
+        The role is read anew, as the models read the rest: for them it is the database's address, in whatever version they are.
+        """
+        variables = {**binary.environment(), "GENRE_HOME": str(self.settings.home)}
+        appender = load_settings(self.settings.home).appender_database_url.get_secret_value()
+        return {**variables, "GENRE_DATABASE_URL": appender} if appender else variables
 
     def health(self) -> Health:
         """Healthy when it serves the ensemble, or answers while nothing is released yet."""
