@@ -62,7 +62,8 @@ def products(genre_means: Floats) -> NDArray[np.float64]:
     """Inner products of the genres' means, [windows or 1, g, s] -> [windows or 1, g, g], never quite singular."""
     gram = (genre_means @ genre_means.transpose(0, 2, 1)).astype(np.float64)
     ridge = 1e-9 * np.maximum(np.trace(gram, axis1=1, axis2=2), 1e-9)
-    return gram + ridge[:, None, None] * np.eye(gram.shape[1])
+    lifted: NDArray[np.float64] = gram + ridge[:, None, None] * np.eye(gram.shape[1])
+    return lifted
 
 
 def nearest(gram: NDArray[np.float64], target: NDArray[np.float64]) -> Floats:
@@ -90,7 +91,7 @@ def nearest(gram: NDArray[np.float64], target: NDArray[np.float64]) -> Floats:
     slack = 1e-9 * (1 + np.abs(target).max(axis=1, initial=0.0))
     for _ in range(EXCHANGES):
         found, price = _on_members(gram[waiting], target[waiting], member[waiting])
-        low = found < -1e-12
+        low: NDArray[np.bool_] = np.less(found, -1e-12)
         gradient = (gram[waiting] @ found[:, :, None])[:, :, 0] - target[waiting] + price[:, None]
         cheap = ~member[waiting] & (gradient < -slack[waiting, None])
         member[waiting] = np.where(low.any(axis=1)[:, None], member[waiting] & ~low, member[waiting] | cheap)
