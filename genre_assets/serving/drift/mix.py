@@ -94,7 +94,7 @@ def nearest(gram: NDArray[np.float64], target: NDArray[np.float64]) -> Floats:
         low: NDArray[np.bool_] = np.less(found, -1e-12)
         gradient = (gram[waiting] @ found[:, :, None])[:, :, 0] - target[waiting] + price[:, None]
         cheap = ~member[waiting] & (gradient < -slack[waiting, None])
-        member[waiting] = np.where(low.any(axis=1)[:, None], member[waiting] & ~low, member[waiting] | cheap)
+        member[waiting] = np.where(low.any(axis=1, keepdims=True), member[waiting] & ~low, member[waiting] | cheap)
         done = ~(low | cheap).any(axis=1)
         shares[waiting[done]] = np.maximum(found[done], 0)
         waiting = waiting[~done]
