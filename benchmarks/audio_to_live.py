@@ -62,10 +62,10 @@ def _measure(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _done(home: Path, word: str) -> None:
-    with _command(home, word) as command:
+def _done(home: Path, *words: str) -> None:
+    with _command(home, *words) as command:
         if command.wait(GIVE_UP_SECONDS):
-            raise RuntimeError(f"genre-assets {word} failed\n{logs(home)}")
+            raise RuntimeError(f"genre-assets {' '.join(words)} failed\n{logs(home)}")
 
 
 def _command(home: Path, *words: str) -> "subprocess.Popen[bytes]":

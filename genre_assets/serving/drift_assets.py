@@ -1,5 +1,6 @@
 """The assets of drift. Scripts: what they do is in `drift/` (`window_store`, `evaluate`, `pages`) and `promotion/`."""
 
+import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -21,6 +22,8 @@ from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.serving.feedback.labels import Taken
 from genre_assets.serving.feedback.training_clips import Brought
 from genre_assets.serving.promotion import replica_state, retraining_requests, route_state
+from genre_assets.serving.promotion.moves import Standing
+from genre_assets.serving.promotion.state import Decision
 from genre_assets.serving.promotion.state import Rules as PromotionRules
 from genre_assets.settings import Settings
 from genre_assets.store import LINK_LASTS, ObjectStore
@@ -55,24 +58,15 @@ def drift_reports(
     reports what is left. The job `drift` selects no check, for a check that is planned for a run hides what is reported
     beside it; a person who materialises the asset in the UI gets the newest window's checks once more.
     """
-    rules = PromotionRules.from_settings(settings)
-    window_store.cut(database, Rules.from_settings(settings))
-    for _ in evaluate.evaluate_waiting(database, store, settings):
-        pass
-    fallback = replica_state.has_fallback(settings, database)
-    standing, decision = route_state.advance(database, rules, fallback=fallback)
-    retraining_requests.update(database, decision, rules)
+    standing, decision = decide(database, store, settings)
     taken = labels.take_new(database, store, settings)
     labels.update_windows(database)
     brought = training_clips.bring(database, store, settings)
     retraining = retraining_requests.open_request(database)  # with the clips that were brought just now
-    with window_reports.reporting(database) as windows:
-        for window in windows:
-            pages.write_json(store, settings, window)
-            _report(context.instance, database, store, settings, window)
-            window_reports.keep_reported(database, window.window.id)
-            say = context.log.warning if window.level is Level.DETECTED else context.log.info
-            say(f"window {window.window.id}: {window.level}: {window.reason}")
+    windows = report(context.instance, database, store, settings)
+    for window in windows:
+        say = context.log.warning if window.level is Level.DETECTED else context.log.info
+        say(f"window {window.window.id}: {window.level}: {window.reason}")
     for key, problem in taken.problems.items():
         context.log.warning(f"{key} is left out: {problem}")
     for reason, count in brought.reasons.items():
@@ -88,6 +82,37 @@ def drift_reports(
     if facts := _labels_facts(taken, brought):
         yield dg.AssetObservation(drift_checks.ASSET, "labels", facts)
     yield from drift_checks.results(context.selected_asset_check_keys, database)
+
+
+def decide(
+    database: Database, store: ObjectStore, settings: Settings, seconds: float = float("inf")
+) -> tuple[Standing, Decision | None]:
+    """Cut the windows that are full, evaluate those that wait, and open the move that the verdicts call for.
+
+    After so many seconds no further window is begun. May be repeated, interrupted, and done by several at once: a window is
+    cut and evaluated once, and one move is open at a time.
+    """
+    rules, end = PromotionRules.from_settings(settings), time.monotonic() + seconds
+    window_store.cut(database, Rules.from_settings(settings))
+    for _ in evaluate.evaluate_waiting(database, store, settings):
+        if time.monotonic() > end:
+            break
+    fallback = replica_state.has_fallback(settings, database)
+    standing, decision = route_state.advance(database, rules, fallback=fallback)
+    retraining_requests.update(database, decision, rules)
+    return standing, decision
+
+
+def report(
+    instance: dg.DagsterInstance, database: Database, store: ObjectStore, settings: Settings
+) -> list[DriftResult]:
+    """Report the evaluated windows that nobody has reported, each once and in order; what it was interrupted in is left."""
+    with window_reports.reporting(database) as windows:
+        for window in windows:
+            pages.write_json(store, settings, window)
+            _report(instance, database, store, settings, window)
+            window_reports.keep_reported(database, window.window.id)
+    return windows
 
 
 def _labels_facts(taken: Taken, brought: Brought) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.inference import request_log
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving import clients_audio
+from genre_assets.serving import clients_audio, drift_assets
 from genre_assets.serving.agent import fleet
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.windows import Rules
@@ -29,21 +29,44 @@ RUNNING = dg.DefaultSensorStatus.RUNNING
 PRUNE_LOG_SECONDS = 3600.0
 DAYS_AHEAD = 7  # a release of an earlier version cannot begin a day by itself
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
+JUDGE_SECONDS = 20.0
 
 
 @dg.sensor(
     job_name="drift",
     default_status=RUNNING,
-    description="Asks for drift when a window of answered items is complete, or waits to be evaluated.",
+    description="Evaluates a window of answered items as soon as it is complete; asks for drift where it cannot.",
 )
 def new_drift_window(
     context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
 ) -> dg.RunRequest | dg.SkipReason:
-    """A window of answered items is complete, or waits to be evaluated: run the job drift."""
-    window = window_store.due(database, Rules.from_settings(settings))
+    """A window of answered items is complete, or waits to be evaluated: evaluate it in this tick, without a process for it.
+
+    It does what the job drift does, by the same functions. What it cannot do, or not in time, is left to that job, whose
+    run says why, and is asked for again with pauses.
+    """
+    rules = Rules.from_settings(settings)
+    window = window_store.due(database, rules)
     if window is None:
         return dg.SkipReason("no window is complete")
-    return _request(context, f"drift-{window}")
+    try:
+        said = _judge(context.instance, settings, database)
+    except Exception as error:  # noqa: BLE001  # a run is made of it, and fails in turn if it must
+        context.log.warning(f"window {window} is left to a run: {type(error).__name__}: {error}")
+        return _request(context, f"drift-{window}")
+    left = window_store.due(database, rules)
+    return dg.SkipReason(said) if left is None else _request(context, f"drift-{left}")
+
+
+def _judge(instance: dg.DagsterInstance, settings: Settings, database: Database) -> str:
+    """Judge, decide and report; says what came of it. Begins no window after `JUDGE_SECONDS`: a tick has a minute."""
+    store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+    standing, decision = drift_assets.decide(database, store, settings, JUDGE_SECONDS)
+    labels.update_windows(database)
+    windows = drift_assets.report(instance, database, store, settings)
+    judged = "; ".join(f"window {one.window.id}: {one.level}: {one.reason}" for one in windows)
+    why = decision.reason if decision else "nothing is decided"
+    return f"{judged or 'nothing to report'}. The wanted route is {standing.wanted}: {why}"
 
 
 @dg.sensor(
@@ -206,6 +229,9 @@ def _attempt(record: dg.RunRecord) -> Attempt:
     ended = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
     return Attempt("succeeded" if record.dagster_run.is_success else "failed", ended)
 
+
+# A client's next item may be wrong until they have acted: they look again and again within a tick (`definitions.py`).
+WATCHING = frozenset({new_drift_window.name, promotion_due.name})
 
 SENSORS: Sequence[dg.SensorDefinition] = [
     new_drift_window,

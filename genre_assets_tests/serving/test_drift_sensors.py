@@ -1,6 +1,8 @@
 """The sensors, and the promotions that they ask for."""
 
 import json
+import threading
+import time
 import uuid
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,13 +16,16 @@ from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.inference import request_log
 from genre_assets.serving import sensors
 from genre_assets.serving.assets import LiveEnsembleConfig, live_ensemble
+from genre_assets.serving.drift import evaluate
 from genre_assets.serving.promotion import route_state
 from genre_assets.triton.control import TritonControl
 from genre_assets_tests.serving.drift.data import START, log_rows
 from genre_assets_tests.serving.drift_platform import (
     Killed,
+    checks,
     definitions,
     instance,
+    materialised,
     platform,
     run_drift,
     settings,
@@ -30,14 +35,93 @@ from genre_assets_tests.serving.drift_platform import (
 __all__ = ["instance", "platform", "settings"]  # fixtures
 
 
-def test_a_full_window_asks_for_one_run_until_it_is_judged(platform: dict[str, Any]) -> None:
-    with dg.DagsterInstance.ephemeral() as instance:
-        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
-        request_log.insert(platform["database"], log_rows(32))
+def test_a_full_window_is_judged_and_reported_in_the_tick_that_finds_it(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    """As the job drift does it, without a run; the move that is due is asked for by the next tick of `promotion_due`."""
+    assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+    request_log.insert(platform["database"], log_rows(64, shift=0.8))
+    said = tick(sensors.new_drift_window, platform, instance)
+    assert isinstance(said, dg.SkipReason)
+    assert "detected" in str(said.skip_message)
+    assert "The wanted route is fallback" in str(said.skip_message)
+    assert len(checks(instance)) == 7
+    assert not checks(instance)["feature_drift"].passed
+    assert [event.tags["genre/level"] for event in materialised(instance) if event.tags] == ["detected"] * 2
+    assert instance.get_runs_count() == 0
+    assert isinstance(tick(sensors.promotion_due, platform, instance), dg.RunRequest)
+    tick(sensors.new_drift_window, platform, instance)
+    run_drift(platform, [], instance)
+    assert len(materialised(instance)) == 2
+
+
+def test_what_a_tick_cannot_do_is_left_to_one_run(
+    platform: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failure, then windows for which the time of a tick is too short."""
+    request_log.insert(platform["database"], log_rows(96))
+    with monkeypatch.context() as patch:
+        patch.setattr(evaluate, "evaluate_waiting", lambda *_: 1 / 0)
         first, again = (tick(sensors.new_drift_window, platform, instance) for _ in range(2))
-        assert first.run_key == again.run_key
-        run_drift(platform, [])
-        assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+    assert isinstance(first, dg.RunRequest)
+    assert first.run_key == again.run_key
+    monkeypatch.setattr(sensors, "JUDGE_SECONDS", 0.0)
+    rest = tick(sensors.new_drift_window, platform, instance)
+    assert isinstance(rest, dg.RunRequest)
+    assert rest.run_key != first.run_key
+    assert len(materialised(instance)) == 1
+    run_drift(platform, [], instance)
+    assert len(materialised(instance)) == 3
+    assert isinstance(tick(sensors.new_drift_window, platform, instance), dg.SkipReason)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "genre_assets.serving.drift.window_store.save_result",
+        "genre_assets.serving.drift_assets.route_state.advance",
+        "genre_assets.serving.drift_assets.retraining_requests.update",
+        "genre_assets.serving.drift.pages.write_json",
+        "genre_assets.serving.drift_assets._report",
+    ],
+)
+def test_a_code_server_killed_in_a_tick_costs_no_verdict_and_no_move_and_doubles_none(
+    platform: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise Killed
+
+    database = platform["database"]
+    request_log.insert(database, log_rows(64, shift=0.8))
+    with monkeypatch.context() as patch:
+        patch.setattr(step, killed)
+        with pytest.raises(Killed):
+            tick(sensors.new_drift_window, platform, instance)
+    tick(sensors.new_drift_window, platform, instance)
+    assert len(materialised(instance)) == 2
+    assert len(checks(instance)) == 7
+    assert len(database.rows("SELECT id FROM drift_windows WHERE judged_at IS NOT NULL")) == 2
+    assert len(database.rows("SELECT id FROM route_state WHERE switched_at IS NULL")) == 1
+
+
+def test_the_sensors_that_react_look_again_within_a_tick_and_others_do_not(
+    platform: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The window is full a moment after the tick began; the tick is the daemon's, by the definitions."""
+    monkeypatch.setattr("genre_assets.definitions.WATCH_PAUSE", 0.05)
+    defs = definitions(platform)
+    inserting = threading.Timer(0.4, request_log.insert, (platform["database"], log_rows(32, shift=0.8)))
+    inserting.start()
+    watching = defs.resolve_sensor_def("new_drift_window")
+    with dg.build_sensor_context(instance=instance, definitions=defs) as context:
+        watching.evaluate_tick(context)
+    inserting.join()
+    assert len(materialised(instance)) == 1
+    began = time.monotonic()
+    page = defs.resolve_sensor_def("drift_page_due")
+    with dg.build_sensor_context(instance=instance, definitions=defs) as context:
+        assert page.evaluate_tick(context).run_requests
+    assert time.monotonic() - began < 2
 
 
 def test_old_days_of_the_log_are_dropped_and_those_to_come_begun(platform: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ Sensors and the asset `live_ensemble` are the real ones; so are the books, the w
 is made up: Dagster's launching of runs, the judging of a window (whether it drifted is known), and Triton.
 """
 
+import logging
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
@@ -97,7 +98,7 @@ class Context:
     """What a sensor gets of Dagster. Its cursor is in Dagster's database, kept when a tick ends well."""
 
     def __init__(self, world: World, sensor: str) -> None:
-        self.world, self.sensor, self.instance = world, sensor, world.instance
+        self.world, self.sensor, self.instance, self.log = world, sensor, world.instance, logging.getLogger(__name__)
         self.cursor = world.cursors.get(sensor, "")
 
     def update_cursor(self, cursor: str) -> None:
@@ -167,8 +168,16 @@ def end_lost_runs(world: World) -> None:
             world.note("lost run ended:", run.purpose)
 
 
-def drift_run(world: World, _: Run) -> None:
-    """The job drift: cut, evaluate, save the result. Whether the items drifted is known here."""
+def judge(world: World) -> str:
+    """What the sensor does in its tick; or it cannot, and a run is asked for."""
+    if world.rng.randrange(2):
+        raise GenreError("left to a run")
+    drift_run(world)
+    return "judged"
+
+
+def drift_run(world: World, _: Run | None = None) -> None:
+    """The job drift, and the sensor: cut, evaluate, save the result. Whether the items drifted is known here."""
     database, rules = world.database, Rules.from_settings(world.settings)
     window_store.cut(database, rules)
     for waiting in window_store.unevaluated(database):
@@ -202,7 +211,8 @@ def work(world: World, run: Run) -> None:
     """The process of a run."""
     run.status = "started"
     try:
-        {"drift": drift_run, "promote": promote_run}[run.job](world, run)
+        bodies: dict[str, Callable[[World, Run], None]] = {"drift": drift_run, "promote": promote_run}
+        bodies[run.job](world, run)
     except GenreError as error:
         world.note("run failed:", run.purpose, error)
         run.end("failed")
@@ -258,7 +268,9 @@ def patched(world_of: Callable[[], World]) -> Iterator[None]:
     newest = lambda *_: world_of().releases[world_of().newest]  # noqa: E731
     client_of = SimpleNamespace(from_settings=lambda *_: nullcontext(world_of()))
     with (
-        mock.patch.multiple(sensors, datetime=Clock, ModelRepository=lambda _: world_of().files),
+        mock.patch.multiple(
+            sensors, datetime=Clock, ModelRepository=lambda _: world_of().files, _judge=lambda *_: judge(world_of())
+        ),
         mock.patch.multiple(route_state, datetime=Clock),
         mock.patch.multiple(window_store, datetime=Clock),
         mock.patch.multiple(manager, datetime=Clock),

@@ -6,17 +6,18 @@ An item of several segments has averaged probabilities, which are less extreme t
 so a window must stray from both kinds of resampled windows, of single rows and of averaged recordings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_assets.serving.drift import stages
 from genre_assets.serving.drift.findings import Finding
-from genre_assets.serving.drift.null import Undrifted
+from genre_assets.serving.drift.null import Undrifted, Windows
 from genre_assets.serving.drift.reference import Floats, Reference
-from genre_assets.serving.drift.verdict import Level, level
+from genre_assets.serving.drift.verdict import SUSPICION, Level, level
 
 NOTABLE = 0.05  # a mean confidence that is higher by less is nothing to tell anybody of
 LOSS = 0.05  # accuracy may be this much below the training data's before anybody is told
@@ -55,25 +56,27 @@ def label_mix(reference: Reference, undrifted: Undrifted, probabilities: Floats,
     rate
         The false-alarm rate.
     """
-    p_values, distances = [], []
-    for known in (reference.probabilities, averaged(reference)):
-        answered = np.eye(len(reference.labels), dtype=np.float32)[known.argmax(axis=1)]
-        by_genre = _genre_means(reference, answered)
-        observed = np.bincount(probabilities.argmax(axis=1), minlength=len(reference.labels)) / len(probabilities)
-        distance = float(np.abs(observed - undrifted.mix @ by_genre).sum() / 2)
-        resampled = np.abs(answered[undrifted.rows].mean(axis=1) - undrifted.mixes @ by_genre).sum(axis=1) / 2
-        p_values.append(_tail(distance, resampled))
-        distances.append(distance)
-    p_value = max(p_values)
-    shares = np.bincount(probabilities.argmax(axis=1), minlength=len(reference.labels)) / len(probabilities)
-    most = reference.labels[int(shares.argmax())]
+    classes = len(reference.labels)
+    observed = np.bincount(probabilities.argmax(axis=1), minlength=classes) / len(probabilities)
+    kinds = [np.eye(classes, dtype=np.float32)[known.argmax(axis=1)] for known in _known(reference)]
+    usual = [_genre_means(reference, answered) for answered in kinds]
+    distances = [float(np.abs(observed - undrifted.mix @ by_genre).sum() / 2) for by_genre in usual]
+
+    def strays(windows: Windows) -> float:
+        return max(
+            _tail(far, np.abs(answered[windows.rows].mean(axis=1) - windows.mixes @ by_genre).sum(axis=1) / 2)
+            for answered, by_genre, far in zip(kinds, usual, distances, strict=True)
+        )
+
+    p_value = _p_value(strays, undrifted, rate)
+    most = reference.labels[int(observed.argmax())]
     return Finding(
         level(p_value, rate),
-        f"labels {distances[0]:.2f} from the expected mix (p = {p_value:.3f}), most often {most} ({shares.max():.0%})",
+        f"labels {distances[0]:.2f} from the expected mix (p = {p_value:.3f}), most often {most} ({observed.max():.0%})",
         {
             "p_value": p_value,
             "distance": round(min(distances), 4),
-            "labels": {g: round(float(s), 4) for g, s in zip(reference.labels, shares, strict=True) if s},
+            "labels": {g: round(float(s), 4) for g, s in zip(reference.labels, observed, strict=True) if s},
         },
     )
 
@@ -85,16 +88,18 @@ def confidence(reference: Reference, undrifted: Undrifted, probabilities: Floats
     itself, known files do it too, and a model that is hardly ever unsure is surer by a little in every other window.
     """
     observed = float(probabilities.max(axis=1).mean())
-    p_values, expected = [], []
-    for known in (reference.probabilities, averaged(reference)):
-        sure = known.max(axis=1)
-        by_genre = _genre_means(reference, sure[:, None])[:, 0]
-        usual = float(undrifted.mix @ by_genre)
-        resampled = sure[undrifted.rows].mean(axis=1) - undrifted.mixes @ by_genre
-        p_values.append(_tail(abs(observed - usual), np.abs(resampled)))
-        expected.append(usual)
-    p_value = max(p_values)
-    nearest = min(expected, key=lambda usual: abs(usual - observed))
+    kinds = [known.max(axis=1) for known in _known(reference)]
+    usual = [_genre_means(reference, sure[:, None])[:, 0] for sure in kinds]
+    expected = [float(undrifted.mix @ by_genre) for by_genre in usual]
+
+    def strays(windows: Windows) -> float:
+        return max(
+            _tail(abs(observed - mean), np.abs(sure[windows.rows].mean(axis=1) - windows.mixes @ by_genre))
+            for sure, by_genre, mean in zip(kinds, usual, expected, strict=True)
+        )
+
+    p_value = _p_value(strays, undrifted, rate)
+    nearest = min(expected, key=lambda mean: abs(mean - observed))
     found = level(p_value, rate)
     if observed > nearest:
         notable = found is not Level.OK and observed - nearest >= NOTABLE
@@ -180,6 +185,16 @@ def of_labels(
 def _genre_means(reference: Reference, values: NDArray[Any]) -> Floats:
     """Mean of the rows' values for each genre, [rows, k] -> float32 [g, k]."""
     return np.stack([values[reference.genre == genre].mean(axis=0) for genre in reference.genres]).astype(np.float32)
+
+
+def _known(reference: Reference) -> tuple[Floats, Floats]:
+    """Probabilities of single rows and of averaged recordings, float32 [rows, c] each."""
+    return reference.probabilities, averaged(reference)
+
+
+def _p_value(strays: Callable[[Windows], float], undrifted: Undrifted, rate: float) -> float:
+    """The p-value of a question to resampled windows, asked of as many as it takes."""
+    return stages.ask(lambda count: (strays(undrifted.first(count)), None), undrifted.total, SUSPICION * rate)[0]
 
 
 def _tail(observed: float, resampled: NDArray[Any]) -> float:

@@ -176,7 +176,7 @@ def _by_reference(
     undrifted = drift.undrifted
     if window.epoch.version != version:
         _, shares = null.difference(own, reference.rank_scores(own.reference, values))
-        undrifted = null.undrifted(own, shares, len(values), seed=seed)
+        undrifted = null.Undrifted(own, shares, len(values), seed)
     probabilities = np.array(items["probabilities"].tolist(), np.float32)
     return {
         **found,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from genre_assets.serving.drift.reference import Floats
 
 STEPS = 200
+EXCHANGES = 12
 
 
 def whitening(residuals: Floats, recordings: int) -> Floats:
@@ -40,9 +41,7 @@ def whitening(residuals: Floats, recordings: int) -> Floats:
 
 
 def best_fit(genre_means: Floats, window_means: Floats) -> Floats:
-    """The shares of genres whose mixture lies nearest to each window's mean.
-
-    Minimises |w - p M|^2 over the simplex by accelerated projected gradient steps.
+    """The shares of genres whose mixture lies nearest to each window's mean: minimises |w - p M|^2 over the simplex.
 
     Parameters
     ----------
@@ -55,8 +54,73 @@ def best_fit(genre_means: Floats, window_means: Floats) -> Floats:
     -------
     float32 [windows, g], each row summing to one.
     """
-    gram = genre_means @ genre_means.transpose(0, 2, 1)  # [windows or 1, g, g]
-    target = (genre_means @ window_means[:, :, None])[:, :, 0]  # [windows, g]
+    target = (genre_means @ window_means[:, :, None])[:, :, 0]
+    return nearest(products(genre_means), target.astype(np.float64))
+
+
+def products(genre_means: Floats) -> NDArray[np.float64]:
+    """Inner products of the genres' means, [windows or 1, g, s] -> [windows or 1, g, g], never quite singular."""
+    gram = (genre_means @ genre_means.transpose(0, 2, 1)).astype(np.float64)
+    ridge = 1e-9 * np.maximum(np.trace(gram, axis1=1, axis2=2), 1e-9)
+    lifted: NDArray[np.float64] = gram + ridge[:, None, None] * np.eye(gram.shape[1])
+    return lifted
+
+
+def nearest(gram: NDArray[np.float64], target: NDArray[np.float64]) -> Floats:
+    """The shares p that minimise p G p / 2 - p t over the simplex, window by window.
+
+    Genres are left out, or taken in again, until the conditions of Karush, Kuhn and Tucker hold: some few linear systems,
+    which is exact. Windows that go in circles, as such exchanges in blocks may, are left to descent.
+
+    Parameters
+    ----------
+    gram
+        `products`, [windows or 1, g, g].
+    target
+        Inner products of the genres' means with the window's, [windows, g].
+
+    Returns
+    -------
+    float32 [windows, g].
+    """
+    windows, genres = target.shape
+    gram = np.broadcast_to(gram, (windows, genres, genres))
+    shares = np.zeros((windows, genres))
+    member = np.ones((windows, genres), bool)
+    waiting = np.arange(windows)
+    slack = 1e-9 * (1 + np.abs(target).max(axis=1, initial=0.0))
+    for _ in range(EXCHANGES):
+        found, price = _on_members(gram[waiting], target[waiting], member[waiting])
+        low: NDArray[np.bool_] = np.less(found, -1e-12)
+        gradient = (gram[waiting] @ found[:, :, None])[:, :, 0] - target[waiting] + price[:, None]
+        cheap = ~member[waiting] & (gradient < -slack[waiting, None])
+        member[waiting] = np.where(low.any(axis=1, keepdims=True), member[waiting] & ~low, member[waiting] | cheap)
+        done = ~(low | cheap).any(axis=1)
+        shares[waiting[done]] = np.maximum(found[done], 0)
+        waiting = waiting[~done]
+        if not len(waiting):
+            break
+    if len(waiting):
+        shares[waiting] = _descend(gram[waiting], target[waiting])
+    return shares.astype(np.float32)
+
+
+def _on_members(
+    gram: NDArray[np.float64], target: NDArray[np.float64], member: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The best shares that sum to one, of any sign, zero for who is no member, [n, g]; and what a share costs, [n]."""
+    n, g = target.shape
+    system = np.zeros((n, g + 1, g + 1))
+    system[:, :g, :g] = np.where(member[:, :, None] & member[:, None, :], gram, 0.0)
+    system[:, np.arange(g), np.arange(g)] += ~member
+    system[:, :g, g] = system[:, g, :g] = member
+    right = np.concatenate([np.where(member, target, 0.0), np.ones((n, 1))], axis=1)
+    solved: NDArray[np.float64] = np.linalg.solve(system, right[:, :, None])[:, :, 0]
+    return solved[:, :g], solved[:, g]
+
+
+def _descend(gram: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The same by accelerated projected gradient steps, [windows, g, g] and [windows, g] -> [windows, g]."""
     step = 1 / np.maximum(np.linalg.norm(gram, ord=2, axis=(1, 2)), 1e-9)[:, None]
     shares = np.full(target.shape, 1 / target.shape[1])
     ahead, momentum = shares, 1.0
@@ -66,7 +130,7 @@ def best_fit(genre_means: Floats, window_means: Floats) -> Floats:
         following = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
         ahead = moved + (momentum - 1) / following * (moved - shares)
         shares, momentum = moved, following
-    return shares.astype(np.float32)
+    return shares
 
 
 def plausible(shares: Floats) -> list[Floats]:

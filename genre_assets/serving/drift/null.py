@@ -3,10 +3,10 @@
 Each resampled window takes recordings of the wanted genre mix and one row of each, and is compared with a resampled
 reference (whole recordings, as rows of one recording are not independent), by exactly the steps that a real window
 goes through, the estimate of its mix included. So the answer holds for this window size, these correlated features,
-this mix and a reference of this size; no formula has to be believed.
+this mix and a reference of this size; no formula has to be believed. They are drawn as they are asked for (`stages.py`).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -53,6 +53,11 @@ class Baseline:
     def resampled_whitened(self) -> Floats:
         """`resampled_scores` whitened, float32 [resamples, g, 2d]."""
         return self.resampled_scores @ self.whitener
+
+    @cached_property
+    def resampled_products(self) -> NDArray[np.float64]:
+        """`mix.products` of `resampled_whitened`, [resamples, g, g]."""
+        return mix.products(self.resampled_whitened)
 
 
 def baseline(reference: Reference, *, resamples: int = RESAMPLES, seed: int = 20261) -> Baseline:
@@ -106,54 +111,87 @@ def difference(base: Baseline, scores: Floats) -> tuple[Floats, Floats]:
 
 
 @dataclass(frozen=True)
-class Undrifted:
+class Windows:
     """Resampled windows of one size and genre mix, with no drift in them.
 
     Attributes
     ----------
-    mix
-        The genre mix they were drawn at, [g].
     rows
-        The reference rows of each window, [resamples, items].
+        The reference rows of each window, [windows, items].
     mixes
-        The mix that each window itself suggests, float32 [resamples, g].
+        The mix that each window itself suggests, float32 [windows, g].
     differences
-        What `difference` gives for each, float32 [resamples, 2d].
+        What `difference` gives for each, float32 [windows, 2d].
     """
 
-    mix: Floats
     rows: NDArray[np.intp]
     mixes: Floats
     differences: Floats
 
 
-def undrifted(base: Baseline, shares: Floats, items: int, *, seed: int) -> Undrifted:
-    """Windows of this genre mix [g] and number of items; the same seed gives the same windows."""
-    reference = base.reference
-    resamples, rows = len(base.resampled_scores), len(base.row_scores)
-    position = reference.genres.searchsorted(reference.genre)
-    chance = np.cumsum(base.row_share * shares[position])
-    uniform = np.random.default_rng(seed).random((resamples, items)) * chance[-1]
-    drawn = np.minimum(chance.searchsorted(uniform, "right"), rows - 1)
-    flat = drawn + np.arange(resamples)[:, None] * rows
-    counts = np.bincount(flat.ravel(), minlength=resamples * rows).reshape(resamples, rows)
-    windows: Floats = counts.astype(np.float32) @ base.row_scores / np.float32(items)
-    estimated = mix.best_fit(base.resampled_whitened, windows @ base.whitener)
-    expected: Floats = np.einsum("bg,bgs->bs", estimated, base.resampled_scores, optimize=True)
-    return Undrifted(shares, drawn, estimated, _spread_by_doubt(base, shares, windows - expected, seed))
+@dataclass
+class Undrifted:
+    """Windows without drift, of one genre mix [g] and number of items, drawn as far as they were asked for.
 
-
-def _spread_by_doubt(base: Baseline, shares: Floats, differences: Floats, seed: int) -> Floats:
-    """Differences with the heavier tails that come of knowing their spread only from so many recordings.
-
-    What Student's t is to the normal distribution: each resampled window is stretched by the root of f / chi-squared
-    with f degrees of freedom, f + 1 being the recordings that bear on this genre mix (Kish's effective number). With
-    fewer than `LEAST_FREEDOM` the tails would drown any drift; then genres lend each other what is known.
+    The same seed gives the same windows, however many are asked for at a time.
     """
-    names, first = np.unique(base.reference.recording, return_index=True)
-    per_genre = np.bincount(base.reference.genre[first])[base.reference.genres]
-    freedom = max(1 / float((shares.astype(np.float64) ** 2 / per_genre).sum()) - 1, LEAST_FREEDOM)
-    stretch = np.sqrt(freedom / np.random.default_rng(seed + len(names)).chisquare(freedom, len(differences)))
-    centre = differences.mean(axis=0)
-    stretched: Floats = centre + (differences - centre) * stretch.astype(np.float32)[:, None]
-    return stretched
+
+    base: Baseline
+    mix: Floats
+    items: int
+    seed: int
+    _drawn: list[Windows] = field(default_factory=list, repr=False)
+    _stretches: list[Floats] = field(default_factory=list, repr=False)
+
+    def __post_init__(self) -> None:
+        base = self.base
+        position = base.reference.genres.searchsorted(base.reference.genre)
+        self._chance = np.cumsum(base.row_share * self.mix[position])
+        self._uniform = np.random.default_rng(self.seed)
+        names, first = np.unique(base.reference.recording, return_index=True)
+        per_genre = np.bincount(base.reference.genre[first])[base.reference.genres]
+        known = 1 / float((self.mix.astype(np.float64) ** 2 / per_genre).sum())
+        self._freedom = max(known - 1, LEAST_FREEDOM)
+        self._doubt = np.random.default_rng(self.seed + len(names))
+
+    @property
+    def total(self) -> int:
+        """How many there can be: one for each resampled reference."""
+        return len(self.base.resampled_scores)
+
+    def first(self, count: int) -> Windows:
+        """The first `count` of them."""
+        there = sum(len(block.rows) for block in self._drawn)
+        if count > there:
+            self._drawn.append(self._draw(there, count))
+            stretch = np.sqrt(self._freedom / self._doubt.chisquare(self._freedom, count - there))
+            self._stretches.append(stretch.astype(np.float32))
+        rows, mixes, differences = (
+            np.concatenate([getattr(block, name) for block in self._drawn])[:count]
+            for name in ("rows", "mixes", "differences")
+        )
+        return Windows(rows, mixes, self._spread_by_doubt(differences, np.concatenate(self._stretches)[:count]))
+
+    def _draw(self, begin: int, end: int) -> Windows:
+        base, rows = self.base, len(self.base.row_scores)
+        uniform = self._uniform.random((end - begin, self.items)) * self._chance[-1]
+        drawn = np.minimum(self._chance.searchsorted(uniform, "right"), rows - 1)
+        flat = drawn + np.arange(end - begin)[:, None] * rows
+        counts = np.bincount(flat.ravel(), minlength=(end - begin) * rows).reshape(end - begin, rows)
+        windows: Floats = counts.astype(np.float32) @ base.row_scores / np.float32(self.items)
+        known = base.resampled_whitened[begin:end]
+        target = (known @ (windows @ base.whitener)[:, :, None])[:, :, 0].astype(np.float64)
+        estimated = mix.nearest(base.resampled_products[begin:end], target)
+        expected = (estimated[:, None] @ base.resampled_scores[begin:end])[:, 0]
+        return Windows(drawn, estimated, windows - expected)
+
+    def _spread_by_doubt(self, differences: Floats, stretch: Floats) -> Floats:
+        """Differences with the heavier tails that come of knowing their spread only from so many recordings.
+
+        What Student's t is to the normal distribution: each resampled window is stretched by the root of f / chi-squared
+        with f degrees of freedom, f + 1 being the recordings that bear on this genre mix (Kish's effective number). With
+        fewer than `LEAST_FREEDOM` the tails would drown any drift; then genres lend each other what is known.
+        """
+        centre = differences.mean(axis=0)
+        stretched: Floats = centre + (differences - centre) * stretch[:, None]
+        return stretched

@@ -7,6 +7,8 @@ into one p-value that keeps its promise:
 - many features a little away: the mean of the features' statistics;
 - combinations of features away: Hotelling's T2 in the units of `mix.whitening`. Its covariance comes from all genres
   and not from the resampled windows, which would make it too flattering to themselves.
+
+As many windows are resampled as the answer needs (`stages.py`).
 """
 
 from dataclasses import dataclass, field
@@ -16,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.errors import BadInput
-from genre_assets.serving.drift import mix, null
-from genre_assets.serving.drift.null import Baseline, Undrifted
+from genre_assets.serving.drift import mix, null, stages
+from genre_assets.serving.drift.null import Baseline, Undrifted, Windows
 from genre_assets.serving.drift.reference import Floats, rank_scores
 
 SUSPICION = 5  # a p-value up to this many times the false-alarm rate is worth a word
@@ -50,7 +52,7 @@ class FeatureDrift:
     Attributes
     ----------
     p_value
-        Share of undrifted windows that look at least as drifted.
+        Share of undrifted windows that look at least as drifted, among as many as it took.
     questions
         The p-value of each of `QUESTIONS` by itself.
     features
@@ -107,13 +109,16 @@ def feature_drift(base: Baseline, values: Floats, *, false_alarm_rate: float = 0
     if (len(base.resampled_scores) + 1) * false_alarm_rate < 1:
         raise BadInput(f"{len(base.resampled_scores)} resamples cannot hold a false-alarm rate of {false_alarm_rate}")
     observed, shares = null.difference(base, rank_scores(base.reference, values))
-    candidates = [
-        _compare(base, observed, null.undrifted(base, plausible, len(values), seed=seed), len(values))
-        for plausible in mix.plausible(shares)
-    ]
-    found = max(candidates, key=lambda c: c.p_value)
+    plausible = [null.Undrifted(base, candidate, len(values), seed) for candidate in mix.plausible(shares)]
+
+    def compare(resamples: int) -> tuple[float, _Comparison]:
+        compared = [_compare(base, observed, one.first(resamples), len(values)) for one in plausible]
+        likeliest = max(compared, key=lambda c: c.p_value)
+        return likeliest.p_value, likeliest
+
+    _, found = stages.ask(compare, len(base.resampled_scores), SUSPICION * false_alarm_rate)
     squared = (found.z.reshape(2, d) ** 2).sum(axis=0)
-    q = _discovery_rates(squared[None])[0]
+    q = _discovery_rates(squared)
     order = np.argsort(-squared)
     return FeatureDrift(
         level=level(found.p_value, false_alarm_rate),
@@ -124,7 +129,7 @@ def feature_drift(base: Baseline, values: Floats, *, false_alarm_rate: float = 0
             for j in order
         ),
         mix={base.reference.labels[g]: round(float(s), 4) for g, s in zip(base.reference.genres, shares, strict=True)},
-        undrifted=candidates[0].undrifted,
+        undrifted=plausible[0],
     )
 
 
@@ -135,10 +140,9 @@ class _Comparison:
     p_value: float
     questions: dict[str, float]
     z: NDArray[np.float64]
-    undrifted: Undrifted
 
 
-def _compare(base: Baseline, observed: Floats, undrifted: Undrifted, items: int) -> _Comparison:
+def _compare(base: Baseline, observed: Floats, undrifted: Windows, items: int) -> _Comparison:
     """Ask the three questions of the real window and of every undrifted one, and join the answers."""
     d = len(base.reference.columns)
     centred = np.vstack([observed, undrifted.differences]) - undrifted.differences.mean(axis=0)
@@ -146,7 +150,7 @@ def _compare(base: Baseline, observed: Floats, undrifted: Undrifted, items: int)
     squared = z[:, :d] ** 2 + z[:, d:] ** 2
     extremes = np.stack(
         [
-            -np.log(_discovery_rates(squared).min(axis=1)),
+            _surprise(squared),
             squared.mean(axis=1),
             ((centred @ base.whitener) ** 2).sum(axis=1),
         ]
@@ -154,7 +158,7 @@ def _compare(base: Baseline, observed: Floats, undrifted: Undrifted, items: int)
     single = _tail_shares(extremes)  # [3, 1 + resamples]
     p_value = float(_tail_shares(-single.min(axis=0)[None])[0, 0])
     questions = {name: float(p) for name, p in zip(QUESTIONS, single[:, 0], strict=True)}
-    return _Comparison(p_value, questions, z[0], undrifted)
+    return _Comparison(p_value, questions, z[0])
 
 
 def _errors(undrifted: Floats, items: int, base: Baseline) -> NDArray[np.float64]:
@@ -169,14 +173,24 @@ def _errors(undrifted: Floats, items: int, base: Baseline) -> NDArray[np.float64
 
 
 def _discovery_rates(squared: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Benjamini-Hochberg q-values, row by row, of statistics that are chi-squared with two degrees of freedom.
+    """Benjamini-Hochberg q-values of statistics that are chi-squared with two degrees of freedom, [d] -> [d].
 
-    [windows, d] -> [windows, d]. The tail of that distribution is exp(-x / 2).
+    The tail of that distribution is exp(-x / 2).
     """
-    from scipy.stats import false_discovery_control
+    d = len(squared)
+    order = np.argsort(-squared)
+    rates = np.exp(-squared[order] / 2) * d / np.arange(1, d + 1)
+    found = np.empty(d)
+    found[order] = np.minimum(np.minimum.accumulate(rates[::-1])[::-1], 1.0)
+    return found
 
-    rates: NDArray[np.float64] = np.maximum(false_discovery_control(np.exp(-squared / 2), axis=1), 1e-300)
-    return rates  # never 0: their logarithm is taken
+
+def _surprise(squared: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Minus the logarithm of each window's smallest q-value, [windows, d] -> [windows]; by logarithms, so never infinite."""
+    d = squared.shape[1]
+    descending = -np.sort(-squared, axis=1)
+    surprise: NDArray[np.float64] = (descending / 2 - np.log(d / np.arange(1, d + 1))).max(axis=1)
+    return surprise
 
 
 def _tail_shares(extremes: NDArray[np.float64]) -> NDArray[np.float64]:
