@@ -13,7 +13,7 @@ RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-install-proj
 COPY deploy/images/slim.sh /tmp/slim.sh
 RUN sh /tmp/slim.sh /opt/venv
 
-# The C compiler is here alone: the kernel of the feature extraction is compiled for this machine's processor.
+# The C compiler is here alone: the kernel of the feature extraction is compiled for each kind of processor.
 FROM libraries AS build
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*
 COPY genre_assets genre_assets
