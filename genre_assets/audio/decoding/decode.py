@@ -7,14 +7,12 @@ length. Nothing is written to disk.
 """
 
 import hashlib
-import io
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Literal
-
-import numpy as np
 
 from genre_assets.audio.decoding import sandbox, wav
 from genre_assets.audio.decoding.containers import (
@@ -26,8 +24,17 @@ from genre_assets.audio.decoding.containers import (
 )
 from genre_assets.audio.decoding.pcm_headers import CompressedWav
 from genre_assets.audio.decoding.reasons import AudioError, Reason
-from genre_assets.audio.decoding.segments import is_audible
-from genre_assets.audio.decoding.stream import CODECS, SAMPLE_RATES, CannotRead, Floats, OtherCodec, Stream, Window
+from genre_assets.audio.decoding.segments import SILENT_PEAK, peak
+from genre_assets.audio.decoding.stream import (
+    CODECS,
+    SAMPLE_RATES,
+    CannotRead,
+    Floats,
+    InMemory,
+    OtherCodec,
+    Stream,
+    Window,
+)
 
 Offset = Literal["start", "middle", "random"]
 LOUDEST = 1e4  # +80 dB of full scale: beyond it a float file holds garbage
@@ -79,7 +86,7 @@ def decode(
 
 def opened(source: bytes | Path) -> BinaryIO:
     """The content as a file."""
-    return io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+    return InMemory(source) if isinstance(source, bytes) else source.open("rb")
 
 
 def _content_seed(file: BinaryIO) -> float:
@@ -138,20 +145,20 @@ def _check(stream: Stream, window: Window, missing: str | None, min_seconds: flo
         raise AudioError(Reason.TRUNCATED, f"cut off: {missing} is not there")
     if not len(samples):
         raise AudioError(Reason.EMPTY, "no sample in it")
-    check_values(samples)
-    if not is_audible(samples):
+    if check_values(samples) <= SILENT_PEAK:
         raise AudioError(Reason.SILENT)
     if seconds < min_seconds:
         raise AudioError(Reason.TOO_SHORT, f"{seconds:.2f} s, at least {min_seconds:g} s are needed")
 
 
-def check_values(samples: Floats) -> None:
-    """Raise `AudioError` for samples (float32 [n], n above 0) of which one is no number, or louder than any sound."""
-    if not _all(np.isfinite(samples[i : i + 65536]).all() for i in range(0, len(samples), 65536)):
+def check_values(samples: Floats) -> float:
+    """The largest absolute value of samples (float32 [n], n above 0).
+
+    Raises `AudioError` if one of them is no number, or louder than any sound.
+    """
+    loudest = peak(samples)  # what is no number shows in it
+    if not math.isfinite(loudest):
         raise AudioError(Reason.NOT_FINITE, "samples that are not numbers")
-    if max(float(samples.max()), -float(samples.min())) > LOUDEST:
+    if loudest > LOUDEST:
         raise AudioError(Reason.NOT_FINITE, f"samples beyond {LOUDEST:g} times full scale")
-
-
-def _all(values: Iterable[object]) -> bool:
-    return all(bool(value) for value in values)
+    return loudest

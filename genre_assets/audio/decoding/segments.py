@@ -36,4 +36,9 @@ def cut(samples: Floats, sample_rate: int, *, segment_seconds: float, max_second
 
 def is_audible(samples: Floats) -> bool:
     """Whether any sample is above `SILENT_PEAK`."""
-    return bool(len(samples)) and max(float(samples.max()), -float(samples.min())) > SILENT_PEAK
+    return bool(len(samples)) and peak(samples) > SILENT_PEAK
+
+
+def peak(samples: Floats) -> float:
+    """The largest absolute value (float32 [n], n above 0); no number if one of the samples is none."""
+    return max(float(samples.max()), -float(samples.min()))

@@ -3,6 +3,7 @@
 It imports NumPy alone: the sandboxed decoder starts with it.
 """
 
+import io
 from dataclasses import dataclass
 from typing import Literal
 
@@ -23,6 +24,14 @@ class CannotRead(Exception):
 
 class OtherCodec(Exception):
     """The sound is in a codec that is not on the list. Its text names the codec."""
+
+
+class InMemory(io.BytesIO):
+    """Bytes as a file, whose content can also be had as it is."""
+
+    def __init__(self, content: bytes) -> None:
+        super().__init__(content)
+        self.content = content
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.audio.decoding.pcm_headers import Layout, read_layout
-from genre_assets.audio.decoding.stream import BLOCK_VALUES, Floats, Stream, Window, room_for
+from genre_assets.audio.decoding.stream import BLOCK_VALUES, Floats, InMemory, Stream, Window, room_for
 
 _SEQUENTIAL = 8  # NumPy adds fewer values than this one after the other
 
@@ -49,11 +49,13 @@ def _fill(samples: Floats, file: BinaryIO, layout: Layout, first: int) -> int:
     """Mix the frames from `first` on into `samples`; how many there were."""
     start = layout.start + first * layout.frame_bytes
     block = max(1, BLOCK_VALUES // layout.channels)
+    there = memoryview(file.content) if isinstance(file, InMemory) else None  # read where it lies, without a copy
     file.seek(start)
     done = 0
     while done < len(samples):
         count = min(block, len(samples) - done)
-        data = file.read(count * layout.frame_bytes)
+        wanted = count * layout.frame_bytes
+        data = file.read(wanted) if there is None else there[start + done * layout.frame_bytes :][:wanted]
         count = len(data) // layout.frame_bytes
         if not count:
             break
@@ -70,8 +72,7 @@ def _mix(raw: NDArray[np.uint8], layout: Layout, out: Floats) -> None:
     if layout.channels >= _SEQUENTIAL:
         out[:] = _scaled(frames, scale, middle).mean(axis=1, dtype=np.float32)
         return
-    out[:] = frames[:, 0]
-    _scale(out, scale, middle)
+    _convert(frames[:, 0], scale, middle, out)
     for channel in range(1, layout.channels):
         out += _scaled(frames[:, channel], scale, middle)
     if layout.channels > 1:
@@ -94,13 +95,15 @@ def _values(raw: NDArray[np.uint8], form: str) -> tuple[NDArray[np.generic], flo
 
 
 def _scaled(values: NDArray[np.generic], scale: float, middle: float) -> Floats:
-    result = values.astype(np.float32)
-    _scale(result, scale, middle)
+    result = np.empty(values.shape, np.float32)
+    _convert(values, scale, middle, result)
     return result
 
 
-def _scale(values: Floats, scale: float, middle: float) -> None:
+def _convert(values: NDArray[np.generic], scale: float, middle: float, out: Floats) -> None:
+    """To float32 and to scale, in one pass: NumPy converts and multiplies a piece of each while it is in the cache."""
     if middle:
-        values -= np.float32(middle)
-    if scale != 1.0:
-        values *= np.float32(scale)
+        np.subtract(values, np.float32(middle), out=out, dtype=np.float32, casting="unsafe")
+        out *= np.float32(scale)
+    else:
+        np.multiply(values, np.float32(scale), out=out, dtype=np.float32, casting="unsafe")

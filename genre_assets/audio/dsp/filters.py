@@ -58,6 +58,19 @@ def mel_bank(sample_rate: int) -> Floats:
 
 
 @cache
+def mel_regions(sample_rate: int) -> list[tuple[slice, slice, Floats]]:
+    """The mel bank in eight parts without most of its zeros: bands, bins, and the filters, float32 [bins, bands]."""
+    bank = mel_bank(sample_rate)
+    regions = []
+    for first in range(0, MELS, MELS // 8):
+        bands = slice(first, first + MELS // 8)
+        used = np.flatnonzero(bank[:, bands].any(axis=1))
+        bins = slice(int(used[0]), int(used[-1]) + 1) if len(used) else slice(0, 1)
+        regions.append((bands, bins, np.ascontiguousarray(bank[bins, bands])))
+    return regions
+
+
+@cache
 def dct_basis() -> Floats:
     """The orthonormal DCT-II of 128 mel bands to 20 cepstral coefficients, float32 [128, 20]."""
     basis = scipy.fft.dct(np.eye(MELS), axis=0, type=2, norm="ortho")[:MFCCS]

@@ -1,12 +1,41 @@
 /* The inner loops of feature extraction. `median_group`, the running median, is generated before this text (see
  * kernel.py). Every function computes what a NumPy path computes as well; the same golden vectors check both.
- * Arrays are contiguous rows of float unless said otherwise. */
+ *
+ * Frames are taken TILE at a time, side by side in the lanes of vectors: a tile of spectra is [bin][frame]. Everything that
+ * is read off a tile is read while it is in the second-level cache. What separation needs later is kept as cells, blocks of
+ * [frame][CHUNK bins], one chunk of bins after the other: in them the neighbours in time of a cell lie next to it.
+ *
+ * Constants come from kernel.py: FRAME, HOP, MELS, WINDOW (of the medians), OUTPUTS (of a group of medians), TINY. */
 
 #include <math.h>
 #include <string.h>
 
-/* Constants come from kernel.py: LANES columns are filtered, and TILE frames turned, at a time; both stay in the
- * second-level cache. */
+#if defined(__AVX512F__)
+#define LANES 16
+#elif defined(__AVX2__)
+#define LANES 8
+#else
+#define LANES 4
+#endif
+#define TILE 16
+#define CHUNK OUTPUTS
+#define BINS (FRAME / 2 + 1)
+#define HALF (FRAME / 2)
+#define CHUNKS ((BINS + CHUNK - 1) / CHUNK)
+#define BEFORE (WINDOW / 2)
+#define PADDED (CHUNKS * CHUNK + WINDOW - 1)
+#define OVERLAP (FRAME / HOP)
+#define HOPS (TILE + OVERLAP - 1)
+#define TURNED 20 /* HOPS, and room to read a vector at each place that is read */
+
+typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
+typedef int ivec __attribute__((vector_size(4 * LANES)));
+typedef struct {
+    vec re, im;
+} cvec;
+
+static inline vec load(const float *from) { return *(const vec *)from; }
+static inline void store(float *to, vec value) { *(vec *)to = value; }
 
 /* Row `i` of an array of `rows` rows that is mirrored at both ends, edge row included. */
 static long mirrored(long i, long rows) {
@@ -15,141 +44,340 @@ static long mirrored(long i, long rows) {
     return turn < rows ? turn : 2 * rows - 1 - turn;
 }
 
-/* Running median over rows: in and out are [rows, columns]. The columns are taken LANES at a time into `scratch`, of
- * (rows + 2 * INPUTS + OUTPUTS) * LANES floats: rows that lie 4 KiB apart would push each other out of the cache. */
-void median_rows(const float *restrict in, float *restrict out, long rows, long columns, float *restrict scratch) {
-    long groups = (rows + OUTPUTS - 1) / OUTPUTS, padded = groups * OUTPUTS + WINDOW - 1;
-    float *medians = scratch + padded * LANES;
-    memset(scratch, 0, padded * LANES * sizeof(float));
-    for (long left = 0; left < columns; left += LANES) {
-        long lanes = columns - left < LANES ? columns - left : LANES;
-        for (long k = 0; k < padded; k++)
-            memcpy(scratch + k * LANES, in + mirrored(k - WINDOW / 2, rows) * columns + left, lanes * sizeof(float));
-        for (long first = 0; first < rows; first += OUTPUTS) {
-            long count = rows - first < OUTPUTS ? rows - first : OUTPUTS;
-            median_group(scratch + first * LANES, medians, LANES);
-            for (long k = 0; k < count; k++)
-                memcpy(out + (first + k) * columns + left, medians + k * LANES, lanes * sizeof(float));
+/* Pairs of the lower, and of the upper, lanes of two vectors: a0 b0 a1 b1 ... */
+#if LANES == 16
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif LANES == 8
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#else
+#define LOW(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define HIGH(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#endif
+
+/* out[j][i] = in[i][j], LANES by LANES. */
+static inline void turn_square(const float *restrict in, long in_stride, float *restrict out, long out_stride) {
+    vec rows[LANES], mixed[LANES];
+    for (long i = 0; i < LANES; i++) rows[i] = load(in + i * in_stride);
+    for (long step = 1; step < LANES; step *= 2) {
+        for (long i = 0; i < LANES / 2; i++) {
+            mixed[2 * i] = LOW(rows[i], rows[i + LANES / 2]);
+            mixed[2 * i + 1] = HIGH(rows[i], rows[i + LANES / 2]);
         }
+        memcpy(rows, mixed, sizeof rows);
+    }
+    for (long i = 0; i < LANES; i++) store(out + i * out_stride, rows[i]);
+}
+
+/* The same, 16 by 16. */
+static void turn(const float *restrict in, long in_stride, float *restrict out, long out_stride) {
+    for (long i = 0; i < 16; i += LANES)
+        for (long j = 0; j < 16; j += LANES)
+            turn_square(in + i * in_stride + j, in_stride, out + j * out_stride + i, out_stride);
+}
+
+/* LANES Fourier transforms of n values (a power of two), in place: radix 4, decimation in frequency. Frequency k comes out
+ * at `place[k]`. `twiddle` holds w^k, w^2k, w^3k for k < n / 4, then the same for n / 4, and so on (kernel.py). */
+static void transform(cvec *restrict z, long n, const float *restrict twiddle) {
+    if (n == 2) {
+        cvec a = z[0], b = z[1];
+        z[0] = (cvec){a.re + b.re, a.im + b.im};
+        z[1] = (cvec){a.re - b.re, a.im - b.im};
+    }
+    if (n < 4) return;
+    const long quarter = n / 4;
+    for (long k = 0; k < quarter; k++) {
+        const float *w = twiddle + 6 * k;
+        cvec a = z[k], b = z[k + quarter], c = z[k + 2 * quarter], d = z[k + 3 * quarter];
+        cvec s = {a.re + c.re, a.im + c.im}, t = {a.re - c.re, a.im - c.im};
+        cvec u = {b.re + d.re, b.im + d.im}, v = {b.im - d.im, d.re - b.re};
+        cvec x1 = {t.re + v.re, t.im + v.im}, x2 = {s.re - u.re, s.im - u.im}, x3 = {t.re - v.re, t.im - v.im};
+        z[k] = (cvec){s.re + u.re, s.im + u.im};
+        z[k + quarter] = (cvec){x1.re * w[0] - x1.im * w[1], x1.re * w[1] + x1.im * w[0]};
+        z[k + 2 * quarter] = (cvec){x2.re * w[2] - x2.im * w[3], x2.re * w[3] + x2.im * w[2]};
+        z[k + 3 * quarter] = (cvec){x3.re * w[4] - x3.im * w[5], x3.re * w[5] + x3.im * w[4]};
+    }
+    if (quarter > 1)
+        for (long r = 0; r < 4; r++) transform(z + r * quarter, quarter, twiddle + 6 * quarter);
+}
+
+/* Of the magnitude of each frame over frequency, in units of the highest: its centroid, its variance around that, and the bin
+ * up to which ROLLOFF of it lies, summed one after the other, as numpy.cumsum does. `shape` is [3][TILE]; 0 in silence. */
+static void read_shape(const float *restrict magnitude, float *restrict shape) {
+    for (long part = 0; part < TILE; part += LANES) {
+        const float *m = magnitude + part;
+        vec zero = {0}, first = zero, second = zero, total = zero, below = zero;
+        ivec count = {0};
+        for (long start = 0; start < BINS; start += 32) { /* sums of sums: a long sum of floats loses digits */
+            vec some = zero;
+            for (long bin = start; bin < start + 32 && bin < BINS; bin++) {
+                vec value = load(m + bin * TILE);
+                total += value, some += value * ((float)bin * (1.0f / HALF));
+            }
+            first += some;
+        }
+        const vec whole = total - __builtin_convertvector(total < TINY, vec); /* a comparison is -1 where it holds */
+        const vec limit = total * ROLLOFF, centroid = first / whole;
+        for (long start = 0; start < BINS; start += 32) {
+            vec some = zero;
+            for (long bin = start; bin < start + 32 && bin < BINS; bin++) {
+                vec value = load(m + bin * TILE), away = (float)bin * (1.0f / HALF) - centroid;
+                below += value, some += value * away * away;
+                count -= below < limit;
+            }
+            second += some;
+        }
+        store(shape + part, centroid), store(shape + TILE + part, second / whole);
+        store(shape + 2 * TILE + part, __builtin_convertvector(count, vec));
     }
 }
 
-/* harmonic, the median along time [frames, bins], becomes the mask h^2 / (h^2 + p^2), where p is the median along
- * frequency. `scratch` holds (bins + 2 * (INPUTS + OUTPUTS)) * TILE * 2 floats. */
-void harmonic_mask(const float *restrict magnitude, float *restrict harmonic, long frames, long bins,
-                   float *restrict scratch) {
-    long groups = (bins + OUTPUTS - 1) / OUTPUTS, padded = groups * OUTPUTS + WINDOW - 1;
-    float *turned = scratch, *percussive = scratch + padded * TILE;
-    memset(turned, 0, padded * TILE * sizeof(float));
-    for (long first = 0; first < frames; first += TILE) {
-        long count = frames - first < TILE ? frames - first : TILE;
-        for (long frame = 0; frame < count; frame++) {
-            const float *row = magnitude + (first + frame) * bins;
-            for (long k = 0; k < WINDOW / 2; k++) turned[k * TILE + frame] = row[mirrored(k - WINDOW / 2, bins)];
-            for (long bin = 0; bin < bins; bin++) turned[(bin + WINDOW / 2) * TILE + frame] = row[bin];
-            for (long k = bins + WINDOW / 2; k < padded; k++)
-                turned[k * TILE + frame] = row[mirrored(k - WINDOW / 2, bins)];
+/* out[band][TILE]: the sums of `in` [bin][TILE] by filters that are stored from their first bin on, one after the other. */
+static void filter_bank(const float *restrict in, float *restrict out, long bands, const float *restrict weights,
+                        const int *restrict start, const int *restrict length) {
+    for (long band = 0; band < bands; band++) {
+        for (long part = 0; part < TILE; part += LANES) {
+            vec even = {0}, odd = {0};
+            const float *from = in + start[band] * TILE + part;
+            long k = 0;
+            for (; k + 1 < length[band]; k += 2) {
+                even += load(from + k * TILE) * weights[k];
+                odd += load(from + (k + 1) * TILE) * weights[k + 1];
+            }
+            if (k < length[band]) even += load(from + k * TILE) * weights[k];
+            store(out + band * TILE + part, even + odd);
         }
-        for (long group = 0; group < groups; group++)
-            median_group(turned + group * OUTPUTS * TILE, percussive + group * OUTPUTS * TILE, TILE);
-        for (long frame = 0; frame < count; frame++) {
-            float *mask = harmonic + (first + frame) * bins;
-            for (long bin = 0; bin < bins; bin++) {
-                float h = mask[bin] * mask[bin], p = percussive[bin * TILE + frame];
-                float total = h + p * p;
-                mask[bin] = total < TINY ? 0.5f : h / total;
+        weights += length[band];
+    }
+}
+
+static void pitch_classes(const float *restrict power, const float *restrict bank, float *restrict out) {
+    for (long part = 0; part < TILE; part += LANES) {
+        vec sum[12] = {{0}};
+        for (long bin = 0; bin < BINS; bin++) {
+            vec value = load(power + bin * TILE + part);
+            for (long k = 0; k < 12; k++) sum[k] += value * bank[12 * bin + k];
+        }
+        for (long k = 0; k < 12; k++) store(out + k * TILE + part, sum[k]);
+    }
+}
+
+/* Complex spectra [count][BINS] as a tile, [bin][re, im][TILE]; zeros for frames that are not there. */
+static void turn_spectra(const float *restrict in, long count, float *restrict tile) {
+    const long whole = count == TILE ? 2 * BINS / 16 * 16 : 0;
+    for (long k = 0; k < whole; k += 16) turn(in + k, 2 * BINS, tile + k * TILE, TILE);
+    memset(tile + whole * TILE, 0, (2 * BINS - whole) * TILE * sizeof(float));
+    for (long frame = 0; frame < count; frame++)
+        for (long k = whole; k < 2 * BINS; k++) tile[k * TILE + frame] = in[frame * 2 * BINS + k];
+}
+
+/* What is read off `count` spectra, from frame `first` of `frames` on, a multiple of TILE: the mel energies [frames, MELS],
+ * `shape` [frames, 3] (`read_shape`), `chroma` [frames, 12] if there is a `bank` [BINS, 12], and for separation the cells of
+ * magnitude [CHUNKS][tiles * TILE + WINDOW - 1][CHUNK], which begin BEFORE frames early, and of their medians over frequency,
+ * [CHUNKS][tiles * TILE][CHUNK]; the spectra as tiles [tiles][BINS][2][TILE], if they are to be kept. `mel` has room for
+ * whole tiles. `scratch` is of (3 * BINS + PADDED + CHUNK + MELS) * TILE floats. */
+void read_frames(const float *restrict spectra, long first, long count, long frames, const float *restrict mel_weights,
+                 const int *restrict mel_start, const int *restrict mel_length, const float *restrict bank,
+                 float *restrict mel, float *restrict shape, float *restrict chroma, float *restrict magnitude,
+                 float *restrict percussive, float *restrict kept, float *restrict scratch) {
+    const long tiles = (frames + TILE - 1) / TILE, rows = tiles * TILE + WINDOW - 1, end = first + count;
+    float *power = scratch + 2 * BINS * TILE, *cells = power + BINS * TILE, *medians = cells + PADDED * TILE;
+    float *small = medians + CHUNK * TILE, *m = cells + BEFORE * TILE;
+    for (; first < end; first += TILE, spectra += 2 * BINS * TILE) {
+        const long there = end - first < TILE ? end - first : TILE;
+        float *tile = kept ? kept + first * 2 * BINS : scratch;
+        turn_spectra(spectra, there, tile);
+        for (long bin = 0; bin < BINS; bin++)
+            for (long frame = 0; frame < TILE; frame++) {
+                float re = tile[2 * bin * TILE + frame], im = tile[(2 * bin + 1) * TILE + frame];
+                power[bin * TILE + frame] = re * re + im * im;
+            }
+        for (long i = 0; i < BINS * TILE; i++) m[i] = sqrtf(power[i]);
+        read_shape(m, small);
+        for (long frame = 0; frame < there; frame++)
+            for (long k = 0; k < 3; k++) shape[3 * (first + frame) + k] = small[k * TILE + frame];
+        filter_bank(power, small, MELS, mel_weights, mel_start, mel_length);
+        for (long k = 0; k < MELS; k += 16) turn(small + k * TILE, TILE, mel + first * MELS + k, MELS);
+        if (bank) {
+            pitch_classes(power, bank, small);
+            for (long frame = 0; frame < there; frame++)
+                for (long k = 0; k < 12; k++) chroma[12 * (first + frame) + k] = small[k * TILE + frame];
+        }
+        for (long k = 0; k < BEFORE; k++)
+            memcpy(cells + k * TILE, m + mirrored(k - BEFORE, BINS) * TILE, TILE * sizeof(float));
+        for (long k = BINS; k < PADDED - BEFORE; k++)
+            memcpy(m + k * TILE, m + mirrored(k, BINS) * TILE, TILE * sizeof(float));
+        for (long chunk = 0; chunk < CHUNKS; chunk++) {
+            median_group(cells + chunk * CHUNK * TILE, medians, TILE);
+            turn(medians, TILE, percussive + (chunk * tiles * TILE + first) * CHUNK, CHUNK);
+        }
+        memset(m + BINS * TILE, 0, (CHUNKS * CHUNK - BINS) * TILE * sizeof(float));
+        for (long chunk = 0; chunk < CHUNKS; chunk++)
+            turn(m + chunk * CHUNK * TILE, TILE, magnitude + (chunk * rows + BEFORE + first) * CHUNK, CHUNK);
+    }
+    for (long chunk = 0; chunk < CHUNKS && end == frames; chunk++) { /* the last: both ends can be mirrored now */
+        float *cell = magnitude + (chunk * rows + BEFORE) * CHUNK;
+        for (long i = -BEFORE; i < 0; i++) memcpy(cell + i * CHUNK, cell + mirrored(i, frames) * CHUNK, 4 * CHUNK);
+        for (long i = frames; i < rows - BEFORE; i++) memcpy(cell + i * CHUNK, cell + mirrored(i, frames) * CHUNK, 4 * CHUNK);
+    }
+}
+
+/* The harmonic mask h^2 / (h^2 + p^2) of a block of cells, [TILE][CHUNK]: `cell` begins BEFORE frames early. */
+static inline void mask_block(const float *restrict cell, const float *restrict percussive, float *restrict mask) {
+    median_group(cell, mask, CHUNK);
+    for (long i = 0; i < TILE * CHUNK; i++) {
+        float h = mask[i] * mask[i], total = h + percussive[i] * percussive[i];
+        mask[i] = total < TINY ? 0.5f : h / total;
+    }
+}
+
+/* Energy of each frame and its harmonic part, `energy` [frames][2], from the cells of `read_frames`. */
+void harmonic_energy(const float *restrict magnitude, const float *restrict percussive, long frames,
+                     float *restrict energy) {
+    const long tiles = (frames + TILE - 1) / TILE, rows = tiles * TILE + WINDOW - 1;
+    float mask[TILE * CHUNK], harmonic[TILE * CHUNK], total[TILE * CHUNK];
+    for (long first = 0; first < frames; first += TILE) {
+        memset(harmonic, 0, sizeof harmonic), memset(total, 0, sizeof total);
+        for (long chunk = 0; chunk < CHUNKS; chunk++) {
+            const float *cell = magnitude + (chunk * rows + first) * CHUNK, *m = cell + BEFORE * CHUNK;
+            mask_block(cell, percussive + (chunk * tiles * TILE + first) * CHUNK, mask);
+            for (long i = 0; i < TILE * CHUNK; i++) {
+                float squared = m[i] * m[i];
+                total[i] += squared, harmonic[i] += squared * mask[i];
             }
         }
-    }
-}
-
-/* The first bin up to which ROLLOFF of the magnitude lies, summed one after the other, as numpy.cumsum does. */
-static long exact_rolloff_bin(const float *restrict m, long bins, float *restrict cumulative) {
-    float sum = 0;
-    for (long bin = 0; bin < bins; bin++) cumulative[bin] = sum += m[bin];
-    float limit = ROLLOFF * sum;
-    long low = 0, high = bins - 1;
-    while (low < high) {
-        long middle = (low + high) / 2;
-        if (cumulative[middle] >= limit) high = middle;
-        else low = middle + 1;
-    }
-    return low;
-}
-
-/* The same from sums of blocks, several times faster; -1 where rounding could decide, so that ties fall alike. */
-static long rolloff_bin(const float *restrict m, long bins) {
-    float sums[MOST_BLOCKS], total = 0, before = 0;
-    long blocks = (bins + BLOCK - 1) / BLOCK, block = 0;
-    if (blocks > MOST_BLOCKS) return -1;
-    for (long k = 0; k < blocks; k++) {
-        long end = (k + 1) * BLOCK < bins ? (k + 1) * BLOCK : bins;
-        float sum = 0;
-#pragma omp simd reduction(+ : sum)
-        for (long bin = k * BLOCK; bin < end; bin++) sum += m[bin];
-        sums[k] = sum;
-        total += sum;
-    }
-    float limit = ROLLOFF * total, margin = 2e-5f * total;
-    while (block < blocks - 1 && before + sums[block] < limit) before += sums[block++];
-    for (long bin = block * BLOCK; bin < bins; bin++) {
-        float here = before + m[bin];
-        if (here >= limit) return here - limit > margin && limit - before > margin ? bin : -1;
-        before = here;
-    }
-    return -1;
-}
-
-/* What is read off a block of spectra (complex [frames, bins]): power and magnitude [frames, bins]; the moments of the
- * magnitude over frequency [frames, 3]; the bin below which ROLLOFF of the magnitude lies; and the mel energies
- * [frames, mels], from filters that are stored from their first bin on, one after the other. */
-void read_frames(const float *restrict spectrum, long frames, long bins, float *restrict power,
-                 float *restrict magnitude, float *restrict moments, long *restrict rolloff, float *restrict mel,
-                 long mels, const float *restrict weights, const int *restrict start, const int *restrict length,
-                 float *restrict cumulative) {
-    const float scale = 1.0f / (float)(bins - 1);
-    for (long frame = 0; frame < frames; frame++) {
-        const float *x = spectrum + 2 * frame * bins;
-        float *p = power + frame * bins, *m = magnitude + frame * bins;
-        float zeroth = 0, first = 0, second = 0;
-        for (long bin = 0; bin < bins; bin++) p[bin] = x[2 * bin] * x[2 * bin] + x[2 * bin + 1] * x[2 * bin + 1];
-#pragma omp simd reduction(+ : zeroth, first, second)
-        for (long bin = 0; bin < bins; bin++) {
-            float f = (float)bin * scale, value = sqrtf(p[bin]);
-            m[bin] = value;
-            zeroth += value;
-            first += value * f;
-            second += value * f * f;
+        for (long frame = 0; frame < TILE && first + frame < frames; frame++) {
+            float sums[2] = {0, 0};
+            for (long k = 0; k < CHUNK; k++) sums[0] += harmonic[frame * CHUNK + k], sums[1] += total[frame * CHUNK + k];
+            memcpy(energy + 2 * (first + frame), sums, sizeof sums);
         }
-        moments[3 * frame] = zeroth, moments[3 * frame + 1] = first, moments[3 * frame + 2] = second;
-        const float *w = weights;
-        for (long band = 0; band < mels; band++) {
-            const float *from = p + start[band];
-            float energy = 0;
-#pragma omp simd reduction(+ : energy)
-            for (int k = 0; k < length[band]; k++) energy += w[k] * from[k];
-            mel[frame * mels + band] = energy;
-            w += length[band];
-        }
-        long guess = rolloff_bin(m, bins);
-        rolloff[frame] = guess >= 0 ? guess : exact_rolloff_bin(m, bins, cumulative);
     }
 }
 
-/* Multiply complex values by a real mask of `count` values, in place. */
-void apply_mask(float *restrict spectrum, const float *restrict mask, long count) {
+/* The waveforms of LANES masked spectra, added at consecutive hops of `turned`, [sample of the hop][hop]: two real samples come
+ * of one complex number. The inverse transform is the forward one with real and imaginary parts changed over. `window` is the
+ * window over FRAME, `unit` holds exp(-2 pi i k / FRAME) for k <= HALF / 2. */
+static void waveforms(const float *restrict spectrum, const float *restrict mask, const float *restrict window,
+                      const float *restrict twiddle, const float *restrict unit, const int *restrict place,
+                      cvec *restrict z, float *restrict turned) {
+    for (long k = 0; k <= HALF / 2; k++) {
+        const float *x = spectrum + 2 * k * TILE, *y = spectrum + 2 * (HALF - k) * TILE;
+        vec low = load(mask + k * TILE), high = load(mask + (HALF - k) * TILE);
+        cvec a = {load(x) * low, load(x + TILE) * low}, b = {load(y) * high, load(y + TILE) * high};
+        cvec even = {a.re + b.re, a.im - b.im}, d = {a.re - b.re, a.im + b.im};
+        vec re = d.re * unit[2 * k] + d.im * unit[2 * k + 1], im = d.im * unit[2 * k] - d.re * unit[2 * k + 1];
+        z[(HALF - k) % HALF] = (cvec){re - even.im, even.re + im};
+        z[k] = (cvec){even.im + re, even.re - im};
+    }
+    transform(z, HALF, twiddle);
+    for (long q = 0; q < OVERLAP; q++)
+        for (long k = 0; k < HOP / 2; k++) {
+            float *to = turned + 2 * k * TURNED + q;
+            const float *w = window + q * HOP + 2 * k;
+            cvec value = z[place[q * (HOP / 2) + k]];
+            store(to, load(to) + value.im * w[0]), store(to + TURNED, load(to + TURNED) + value.re * w[1]);
+        }
+}
+
+/* The harmonic waveform before the windows' sum is divided out, added to `sound`, hops of zeros with room for whole tiles; from
+ * the cells and tiles of `read_frames`. `scratch` is of 2 * HALF * LANES + (CHUNKS + 1) * CHUNK * TILE + HOP * TURNED. */
+void harmonic_sound(const float *restrict magnitude, const float *restrict percussive, const float *restrict spectrum,
+                    long frames, const float *restrict window, const float *restrict twiddle,
+                    const float *restrict unit, const int *restrict place, float *restrict sound,
+                    float *restrict scratch) {
+    const long tiles = (frames + TILE - 1) / TILE, rows = tiles * TILE + WINDOW - 1;
+    cvec *z = (cvec *)scratch;
+    float *masks = scratch + 2 * HALF * LANES, *mask = masks + CHUNKS * CHUNK * TILE, *turned = mask + TILE * CHUNK;
+    for (long tile = 0; tile < tiles; tile++) {
+        const long first = tile * TILE, count = frames - first < TILE ? frames - first : TILE;
+        for (long chunk = 0; chunk < CHUNKS; chunk++) {
+            mask_block(magnitude + (chunk * rows + first) * CHUNK, percussive + (chunk * tiles * TILE + first) * CHUNK, mask);
+            memset(mask + count * CHUNK, 0, (TILE - count) * CHUNK * sizeof(float));
+            turn(mask, CHUNK, masks + chunk * CHUNK * TILE, TILE);
+        }
+        memset(turned, 0, HOP * TURNED * sizeof(float));
+        for (long part = 0; part < TILE; part += LANES)
+            waveforms(spectrum + tile * 2 * BINS * TILE + part, masks + part, window, twiddle, unit, place, z,
+                      turned + part);
+        for (long k = 0; k < HOP; k += 16) {
+            turn(turned + k * TURNED, TURNED, mask, 16);
+            for (long i = 0; i < 256; i++) sound[(first + i / 16) * HOP + k + i % 16] += mask[i];
+        }
+        for (long hop = TILE; hop < HOPS; hop++)
+            for (long k = 0; k < HOP; k++) sound[(first + hop) * HOP + k] += turned[k * TURNED + hop];
+    }
+}
+
+/* Sort the `rows` of `values` [rows][TILE], each lane on its own, by a network of compared pairs. */
+static void sort(float *values, const int *restrict pairs, long count) {
     for (long i = 0; i < count; i++) {
-        spectrum[2 * i] *= mask[i];
-        spectrum[2 * i + 1] *= mask[i];
+        float *restrict a = values + pairs[2 * i] * TILE, *restrict b = values + pairs[2 * i + 1] * TILE;
+#pragma omp simd
+        for (long lane = 0; lane < TILE; lane++) {
+            float x = a[lane], y = b[lane];
+            a[lane] = x < y ? x : y, b[lane] = x < y ? y : x;
+        }
     }
 }
 
-/* Add windowed pieces [frames, frame] into sound, each a hop after the one before. */
-void overlap_add(const float *restrict pieces, const float *restrict window, float *restrict sound, long frames,
-                 long frame, long hop) {
-    for (long i = 0; i < frames; i++) {
-        float *at = sound + i * hop;
-        const float *piece = pieces + i * frame;
-        for (long k = 0; k < frame; k++) at[k] += piece[k] * window[k];
+/* `rise` [frames]: the median over the bands of how much `mel` [frames, MELS] rises from a frame to the next. */
+void median_rise(const float *restrict mel, long frames, const int *restrict pairs, long count, float *restrict rise) {
+    float rises[TILE * MELS] = {0}, values[MELS * TILE];
+    for (long first = 0; first < frames - 1; first += TILE) {
+        const long there = frames - 1 - first < TILE ? frames - 1 - first : TILE;
+        const float *now = mel + first * MELS;
+        for (long i = 0; i < there * MELS; i++) {
+            float change = now[MELS + i] - now[i];
+            rises[i] = change > 0 ? change : 0;
+        }
+        for (long k = 0; k < MELS; k += 16) turn(rises + k, MELS, values + k * TILE, TILE);
+        sort(values, pairs, count);
+        for (long frame = 0; frame < there; frame++)
+            rise[first + frame] = (values[(MELS / 2 - 1) * TILE + frame] + values[MELS / 2 * TILE + frame]) * 0.5f;
     }
 }
+
+/* The sum over all windows of the power spectrum of `onsets`, windowed and scaled to unit energy, n values in the order of
+ * the transform; `power` is [n][LANES]. Two windows make one complex number: the sum of both at k and at -k is right. */
+void mean_power(const float *restrict onsets, long windows, const float *restrict window, long lags, long n,
+                const float *restrict twiddle, float *restrict power, float *restrict scratch) {
+    cvec *z = (cvec *)scratch;
+    for (long first = 0; first < windows; first += 2 * LANES) {
+        cvec energy = {{0}, {0}};
+        for (long k = 0; k < lags; k++) {
+            vec a = load(onsets + first + k) * window[k], b = load(onsets + first + LANES + k) * window[k];
+            energy.re += a * a, energy.im += b * b;
+            z[k] = (cvec){a, b};
+        }
+        float scales[2 * LANES];
+        store(scales, energy.re), store(scales + LANES, energy.im);
+        for (long i = 0; i < 2 * LANES; i++)
+            scales[i] = first + i >= windows ? 0.0f : 1.0f / sqrtf(scales[i] < TINY ? 1.0f : scales[i]);
+        for (long k = 0; k < lags; k++) z[k] = (cvec){z[k].re * load(scales), z[k].im * load(scales + LANES)};
+        memset(z + lags, 0, (n - lags) * sizeof(cvec));
+        transform(z, n, twiddle);
+        for (long k = 0; k < n; k++)
+            store(power + k * LANES, load(power + k * LANES) + z[k].re * z[k].re + z[k].im * z[k].im);
+    }
+}
+
+/* The differences at `edges` (ascending) of the sums from the first bin on of each row of `power` [frames, bins], which are
+ * double and run from left to right: `energy` [frames, count - 1]. Eight frames at a time, since one addition waits for the other. */
+void band_sums(const float *restrict power, long frames, long bins, const int *restrict edges, long count,
+               double *restrict energy) {
+    for (long first = 0; first < frames; first += 8) {
+        const long rows = frames - first < 8 ? frames - first : 8;
+        double total[8] = {0}, before[8] = {0};
+        for (long edge = 0, bin = 0; edge < count; edge++) {
+            for (; bin < edges[edge]; bin++)
+                for (long row = 0; row < 8; row++) total[row] += power[(first + (row < rows ? row : 0)) * bins + bin];
+            for (long row = 0; row < rows && edge; row++)
+                energy[(first + row) * (count - 1) + edge - 1] = total[row] - before[row];
+            memcpy(before, total, sizeof before);
+        }
+    }
+}
+
+/* Floats in a vector. */
+int lanes(void) { return LANES; }

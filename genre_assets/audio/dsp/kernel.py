@@ -1,84 +1,53 @@
-"""The optional compiled kernel: the inner loops in C, twice as fast as NumPy, with the same results.
+"""The optional compiled kernel: the inner loops in C, several times faster than NumPy, with the same results.
 
-It is compiled for this machine's processor by the C compiler found here, when it is first needed, and kept in the user's
-cache folder. Without a compiler, or if anything at all is wrong with it, extraction runs on NumPy: `load` then gives
-None. Nothing is downloaded, and nothing is loaded from a folder that others can write to.
+It is compiled by the C compiler found here, when it is first needed, and kept in the user's cache folder (`compiler`).
+Without a compiler, or if anything at all is wrong with it, extraction runs on NumPy: `load` then gives None. Nothing is
+downloaded, and nothing is loaded from a folder that others can write to.
 
-`python -m genre_assets.audio.dsp.kernel` compiles it ahead of its first use, and says what came of it.
+`python -m genre_assets.audio.dsp.kernel` compiles it ahead of its first use, for every kind of processor of this
+architecture, and says what came of it.
 """
 
 import ctypes
-import hashlib
-import os
-import platform
-import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
+import scipy.fft
 from numpy.typing import NDArray
 
-from genre_assets.audio.dsp import filters, median_network
-from genre_assets.audio.dsp.filters import BINS, FRAME, HOP, MELS, Floats
+from genre_assets.audio.dsp import compiler, filters, median_network
+from genre_assets.audio.dsp.compiler import OUTPUTS, TILE, WINDOW
+from genre_assets.audio.dsp.filters import BINS, FRAME, HOP, MELS, OVERLAP, Doubles, Floats
 
-WINDOW = 31
-OUTPUTS = 16
-LANES = 64
-TILE = 16
-FLAGS = (
-    "-O3", "-march=native", "-std=c11", "-fPIC", "-shared", "-fopenmp-simd",
-    "-fno-math-errno", "-fno-trapping-math", "-ffinite-math-only", "-fno-signed-zeros",
-)  # fmt: skip
-COMPILE_SECONDS = 120
+Integers = NDArray[np.int32]
+
+CHUNK = OUTPUTS
+CHUNKS = -(-BINS // CHUNK)
+WIDEST = 16  # floats in the widest vector
 _enabled = True
 
 
-def generate_median() -> str:
-    """C for one group of running medians: `outputs` rows from `inputs` rows of `lanes` values."""
-    program = median_network.build(WINDOW, OUTPUTS)
-    rows = [f"        float x{k} = in[{k} * lanes + lane];" for k in range(program.inputs)]
-    registers = f"        float {', '.join(f'r{k}' for k in range(program.registers))};"
-    steps = []
-    for step in program.steps:
-        a = f"{'x' if step.a_is_input else 'r'}{step.a}"
-        b = f"{'x' if step.b_is_input else 'r'}{step.b}"
-        sign = "<" if step.operation == "min" else ">"
-        steps.append(f"        r{step.target} = {a} {sign} {b} ? {a} : {b};")
-    results = [f"        out[{k} * lanes + lane] = r{register};" for k, register in enumerate(program.results)]
-    return "\n".join(
-        [
-            "static inline void median_group(const float *restrict in, float *restrict out, const long lanes) {",
-            "    for (long lane = 0; lane < lanes; lane++) {",
-            *rows,
-            registers,
-            *steps,
-            *results,
-            "    }",
-            "}",
-        ]
+@dataclass(frozen=True)
+class Reading:
+    """What is read off the T frames of a clip. Separation wants the spectrogram as cells (see kernel.c)."""
+
+    kernel: "Kernel"
+    frames: int
+    sample_rate: int
+    mel: Floats  # [T, 128] energies, and room for a last tile
+    shape: (
+        Floats  # [T, 3]: centroid, variance (both in units of the highest frequency) and rolloff (bin) of the magnitude
     )
-
-
-def source() -> str:
-    """The whole C text."""
-    constants = {
-        "WINDOW": WINDOW,
-        "OUTPUTS": OUTPUTS,
-        "INPUTS": WINDOW + OUTPUTS - 1,
-        "ROLLOFF": "0.85f",
-        "TINY": "1.18e-38f",
-        "LANES": LANES,
-        "TILE": TILE,
-        "BLOCK": 64,
-        "MOST_BLOCKS": 32,
-    }
-    defines = "\n".join(f"#define {name} {value}" for name, value in constants.items())
-    return f"{defines}\n{generate_median()}\n{resources.files(__package__).joinpath('kernel.c').read_text()}"
+    chroma: Floats | None  # [T, 12] energies
+    magnitude: Floats
+    percussive: Floats
+    spectrum: Floats | None  # where a waveform is asked for
+    scratch: Floats
 
 
 class Kernel:
@@ -86,71 +55,134 @@ class Kernel:
 
     def __init__(self, library: Path) -> None:
         self._library = ctypes.CDLL(str(library))
-        self._mel: dict[int, tuple[Floats, NDArray[np.int32], NDArray[np.int32]]] = {}
 
-    def median_rows(self, values: Floats) -> Floats:
-        """As `median_filter.median_rows`."""
-        values = np.ascontiguousarray(values, np.float32)
-        result = np.empty_like(values)
-        scratch = np.empty((len(values) + 2 * WINDOW + 4 * OUTPUTS, LANES), np.float32)
-        self._call("median_rows", values, result, *values.shape, scratch)
-        return result
+    def reading(self, frames: int, sample_rate: int, *, chroma: bool, waveform: bool) -> "Reading":
+        """Room for what is read off so many frames; `read_frames` fills it."""
+        rows = -(-frames // TILE) * TILE
+        return Reading(
+            self,
+            frames,
+            sample_rate,
+            np.empty((rows, MELS), np.float32),
+            np.empty((frames, 3), np.float32),
+            np.empty((frames, 12), np.float32) if chroma else None,
+            _aligned(CHUNKS * (rows + WINDOW - 1) * CHUNK),
+            _aligned(CHUNKS * rows * CHUNK),
+            _aligned(2 * BINS * rows) if waveform else None,
+            _aligned((3 * BINS + CHUNKS * CHUNK + 2 * WINDOW + CHUNK + MELS) * TILE),
+        )
 
-    def harmonic_mask(self, magnitude: Floats) -> Floats:
-        """As `separation.harmonic_mask`."""
-        mask = self.median_rows(magnitude)
-        scratch = np.empty((magnitude.shape[1] + 2 * (WINDOW + 2 * OUTPUTS)) * TILE * 2, np.float32)
-        self._call("harmonic_mask", magnitude, mask, *magnitude.shape, scratch)
-        return mask
-
-    def read_frames(
-        self,
-        spectrum: NDArray[np.complex64],
-        *,
-        sample_rate: int,
-        magnitude: Floats,
-        moments: Floats,
-        rolloff: NDArray[np.int64],
-        mel: Floats,
-    ) -> Floats:
-        """Fill the last four from a block of spectra; returns the power, [frames, 1025]. As `spectrum._read`."""
-        weights, start, length = self._mel_filters(sample_rate)
-        power = np.empty(spectrum.shape, np.float32)
-        cumulative = np.empty(BINS, np.float32)
+    def read_frames(self, spectra: NDArray[np.complex64], first: int, into: "Reading") -> None:
+        """Read everything off a block of spectra [block, 1025], in order; all but the last are of whole tiles. As `spectrum._read`."""
+        weights, start, length = _mel_filters(into.sample_rate)
+        bank = None if into.chroma is None else filters.chroma_bank(into.sample_rate)
         self._call(
-            "read_frames", spectrum, *spectrum.shape, power, magnitude, moments, rolloff, mel, MELS,
-            weights, start, length, cumulative,
+            "read_frames", spectra, first, len(spectra), into.frames, weights, start, length, bank,
+            into.mel, into.shape, into.chroma, into.magnitude, into.percussive, into.spectrum, into.scratch,
         )  # fmt: skip
-        return power
 
-    def apply_mask(self, spectrum: NDArray[np.complex64], mask: Floats) -> None:
-        """Multiply `spectrum` by `mask` in place."""
-        self._call("apply_mask", spectrum, mask, mask.size)
+    def harmonic_energy(self, cells: Reading) -> Floats:
+        """The energy of each frame that is harmonic, and all of it, [T, 2]. As `separation.harmonic_share`."""
+        energy = np.empty((cells.frames, 2), np.float32)
+        self._call("harmonic_energy", cells.magnitude, cells.percussive, cells.frames, energy)
+        return energy
 
-    def overlap_add(self, pieces: Floats, sound: Floats) -> None:
-        """Add the windowed pieces [frames, 2048] into `sound`, which starts where the first of them does."""
-        self._call("overlap_add", pieces, filters.hann(), sound, len(pieces), FRAME, HOP)
+    def harmonic_sound(self, cells: Reading) -> Floats:
+        """The harmonic part as sound, [T + 3, 512], before the windows' sum is divided out. As `separation.harmonic_waveform`."""
+        rows = -(-cells.frames // TILE) * TILE
+        sound = np.zeros((rows + OVERLAP - 1, HOP), np.float32)
+        self._call(
+            "harmonic_sound", cells.magnitude, cells.percussive, cells.spectrum, cells.frames,
+            _inverse_window(), _twiddles(FRAME // 2), _unit_roots(), _places(FRAME // 2), sound,
+            _aligned(FRAME * WIDEST + (CHUNKS + 1) * CHUNK * TILE + 20 * HOP),
+        )  # fmt: skip
+        return sound[: cells.frames + OVERLAP - 1]
 
-    def _mel_filters(self, sample_rate: int) -> tuple[Floats, NDArray[np.int32], NDArray[np.int32]]:
-        """The mel bank without its zeros: the weights of all filters, and the first bin and length of each."""
-        if sample_rate not in self._mel:
-            bank = filters.mel_bank(sample_rate).T
-            used = [np.flatnonzero(row) for row in bank]
-            start = np.array([u[0] if len(u) else 0 for u in used], np.int32)
-            length = np.array([u[-1] + 1 - u[0] if len(u) else 0 for u in used], np.int32)
-            parts = [row[s : s + n] for row, s, n in zip(bank, start, length, strict=True)]
-            self._mel[sample_rate] = np.concatenate(parts).astype(np.float32), start, length
-        return self._mel[sample_rate]
+    def median_rise(self, mel_db: Floats) -> Floats:
+        """Median over the bands of the rise from each frame to the next, [T - 1]. As `rhythm.onset_strength`."""
+        mel_db = np.ascontiguousarray(mel_db, np.float32)
+        rise = np.empty(len(mel_db) - 1, np.float32)
+        pairs = median_network.sorting_pairs(MELS)
+        self._call("median_rise", mel_db, len(mel_db), pairs, len(pairs), rise)
+        return rise
 
-    def _call(self, name: str, *arguments: "NDArray[np.generic] | int") -> None:
-        converted: list[ctypes.c_void_p | ctypes.c_long] = []
+    def mean_power(self, padded: Floats, windows: int, window: Floats, length: int) -> Doubles:
+        """Sum over all windows of the power spectrum of each at unit energy, [length / 2 + 1]. As `rhythm.mean_tempogram`."""
+        padded = np.append(padded, np.zeros(4 * WIDEST, np.float32))
+        power, scratch = np.zeros((2, length * 2 * WIDEST), np.float32)
+        self._call("mean_power", padded, windows, window, len(window), length, _twiddles(length), power, scratch)
+        lanes = int(self._library.lanes())
+        both = power[: length * lanes].reshape(length, lanes).sum(axis=1, dtype=np.float64)[_places(length)]
+        half: Doubles = (both[: length // 2 + 1] + both[-np.arange(length // 2 + 1)]) / 2
+        return half
+
+    def band_sums(self, power: Floats, edges: NDArray[np.int_], energy: Doubles) -> None:
+        """Fill `energy` [frames, bands] with the sums of `power` [frames, bins] between edges; of `numpy.cumsum`, bit for bit."""
+        limits = edges.astype(np.int32)
+        self._call("band_sums", power, *power.shape, limits, len(limits), energy)
+
+    def _call(self, name: str, *arguments: "NDArray[np.generic] | int | None") -> None:
+        converted: list[ctypes.c_void_p | ctypes.c_long | None] = []
         for argument in arguments:
             if isinstance(argument, np.ndarray):
                 assert argument.flags.c_contiguous
                 converted.append(ctypes.c_void_p(argument.ctypes.data))
             else:
-                converted.append(ctypes.c_long(argument))
+                converted.append(argument if argument is None else ctypes.c_long(argument))
         self._library[name](*converted)
+
+
+def _aligned(values: int) -> Floats:
+    """Memory for so many floats that begins where a line of the cache does: vectors then lie in one line each."""
+    raw = np.empty(values + 16, np.float32)
+    skipped = -raw.ctypes.data % 64 // 4
+    return raw[skipped : skipped + values]
+
+
+@cache
+def _inverse_window() -> Floats:
+    return filters.hann() * np.float32(1 / FRAME)
+
+
+@cache
+def _unit_roots() -> Floats:
+    """exp(-2 pi i k / 2048), float32 [513, 2]."""
+    roots = np.exp(-2j * np.pi * np.arange(FRAME // 4 + 1) / FRAME)
+    return np.ascontiguousarray(roots.astype(np.complex64)).view(np.float32)
+
+
+@cache
+def _twiddles(length: int) -> Floats:
+    """The factors w^k, w^2k, w^3k, w = exp(-2 pi i / n), k < n / 4, of each step: n = length, length / 4 and so on."""
+    factors = [np.zeros((0, 3), complex)]
+    while length >= 4:
+        factors.append(np.exp(-2j * np.pi / length * np.outer(np.arange(length // 4), (1, 2, 3))))
+        length //= 4
+    return np.ascontiguousarray(np.concatenate(factors).astype(np.complex64)).view(np.float32)
+
+
+@cache
+def _places(length: int) -> Integers:
+    """Where each frequency comes out of a transform of `length`: its digits to the base of four, in reverse."""
+
+    def order(n: int) -> Integers:
+        if n < 4:
+            return np.arange(n, dtype=np.int32)
+        inner = order(n // 4)
+        return np.concatenate([4 * inner + k for k in range(4)])
+
+    return np.argsort(order(length)).astype(np.int32)
+
+
+@cache
+def _mel_filters(sample_rate: int) -> tuple[Floats, Integers, Integers]:
+    """The mel bank without its zeros: the weights of all filters, and the first bin and length of each."""
+    bank = filters.mel_bank(sample_rate).T
+    used = [np.flatnonzero(row) for row in bank]
+    start = np.array([u[0] if len(u) else 0 for u in used], np.int32)
+    length = np.array([u[-1] + 1 - u[0] if len(u) else 0 for u in used], np.int32)
+    parts = [row[s : s + n] for row, s, n in zip(bank, start, length, strict=True)]
+    return np.concatenate(parts).astype(np.float32), start, length
 
 
 def load() -> Kernel | None:
@@ -171,63 +203,37 @@ def disabled() -> Iterator[None]:
 
 @cache
 def _load() -> Kernel | None:
-    try:
-        kernel = Kernel(compiled())
-    except (OSError, RuntimeError, subprocess.SubprocessError):
-        return None
-    return kernel if _agrees_with_numpy(kernel) else None
-
-
-def compiled() -> Path:
-    """The library for this machine, compiled unless it is in the cache. Raises `OSError` or `SubprocessError`."""
-    text = source()
-    name = hashlib.sha256("\n".join((text, *FLAGS, _processor())).encode()).hexdigest()[:20]
-    folder = _cache_folder()
-    library = folder / f"kernel-{name}.so"
-    if library.exists():
-        return library
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
-    if compiler is None:
-        raise FileNotFoundError("no C compiler")
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        code, made = Path(scratch) / "kernel.c", Path(scratch) / "kernel.so"
-        code.write_text(text)
-        command = [compiler, *FLAGS, "-o", str(made), str(code), "-lm"]
-        subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_SECONDS)
-        made.replace(library)  # at once: another process may be looking
-    return library
-
-
-def _cache_folder() -> Path:
-    """The user's cache folder, made if need be. Raises `OSError` if it is not the user's alone to write to."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(base) / "genre_assets"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    status = folder.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o022:
-        raise PermissionError(f"{folder} can be written to by others")
-    return folder
-
-
-def _processor() -> str:
-    """What the machine can do: a library for one processor must not be loaded on another."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return f"{platform.machine()} {platform.processor()}"
-    return next((line for line in lines if line.startswith(("flags", "Features"))), platform.machine())
+    for level in compiler.usable_levels():
+        try:
+            kernel = Kernel(compiler.compiled(level))
+        except (OSError, RuntimeError, subprocess.SubprocessError):
+            continue
+        if _agrees_with_numpy(kernel):
+            return kernel
+    return None
 
 
 def _agrees_with_numpy(kernel: Kernel) -> bool:
-    """A last look before it is trusted: one small median."""
-    values = np.random.default_rng(0).random((40, 33), dtype=np.float32)
-    mirrored = np.concatenate((values[14::-1], values, values[:-16:-1]))
-    expected = np.stack([np.median(mirrored[row : row + WINDOW], axis=0) for row in range(len(values))])
-    return np.array_equal(kernel.median_rows(values), expected)
+    """A last look before it is trusted: the magnitudes and medians of a short noise."""
+    noise = np.random.default_rng(0).standard_normal(20 * HOP).astype(np.float32)
+    framed = np.lib.stride_tricks.sliding_window_view(noise, FRAME)[::HOP] * filters.hann()
+    spectra = scipy.fft.rfft(framed, axis=1)
+    magnitude = np.abs(spectra)
+    frames = len(magnitude)
+    reading = kernel.reading(frames, 22_050, chroma=False, waveform=False)
+    kernel.read_frames(spectra, 0, reading)
+    around = np.concatenate((magnitude[14::-1], magnitude, magnitude[:-16:-1]))
+    harmonic = np.stack([np.median(around[row : row + WINDOW], axis=0) for row in range(frames)])
+    sides = np.concatenate((magnitude[:, 14::-1], magnitude, magnitude[:, :-16:-1]), axis=1)
+    percussive = np.stack([np.median(sides[:, k : k + WINDOW], axis=1) for k in range(BINS)], axis=1)
+    mask = harmonic**2 / (harmonic**2 + percussive**2)
+    expected = np.stack(((magnitude**2 * mask).sum(axis=1), (magnitude**2).sum(axis=1)), axis=1)
+    return np.allclose(kernel.harmonic_energy(reading), expected, rtol=1e-4)
 
 
 if __name__ == "__main__":
-    try:
-        print(f"compiled: {compiled()}")
-    except (OSError, subprocess.SubprocessError) as problem:
-        print(f"no kernel, extraction runs on NumPy: {problem}")
+    for each in compiler.levels():
+        try:
+            print(f"compiled: {compiler.compiled(each)}")
+        except (OSError, subprocess.SubprocessError) as problem:
+            print(f"no kernel for {each}, extraction runs on NumPy: {problem}")

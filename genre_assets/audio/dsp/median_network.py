@@ -23,6 +23,9 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Operation = Literal["min", "max"]
 
 
@@ -131,6 +134,23 @@ def _medians(network: _Network, window: int, first: int, outputs: int, candidate
         merged = network.merged(candidates, network.sorted(extra))
         medians += _medians(network, window, start, half, merged[half:outputs])
     return medians
+
+
+@cache
+def sorting_pairs(length: int) -> NDArray[np.int32]:
+    """Pairs (i, j) that sort `length` values (a power of two) where the smaller of each two is put first, int32 [pairs, 2]."""
+    pairs = []
+    p = 1
+    while p < length:  # Batcher's odd-even merge sort, as above
+        k = p
+        while k:
+            starts = np.arange(k % p, length - k, 2 * k)[:, None] + np.arange(k)
+            i = starts[starts + k < length]
+            i = i[i // (2 * p) == (i + k) // (2 * p)]
+            pairs.append(np.stack((i, i + k), axis=1))
+            k //= 2
+        p *= 2
+    return np.concatenate(pairs).astype(np.int32)
 
 
 @cache

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.fft
 
-from genre_assets.audio.dsp import filters
+from genre_assets.audio.dsp import filters, kernel
 from genre_assets.audio.dsp.filters import FRAME, HOP, Doubles, Floats
 from genre_assets.audio.dsp.spectrum import TINY
 
@@ -20,10 +20,14 @@ def onset_strength(mel_db: Floats) -> Floats:
     strength = np.zeros(frames, np.float32)
     if frames <= ONSET_DELAY:
         return strength
-    rise = np.maximum(mel_db[1:] - mel_db[:-1], 0)
-    middle = bands // 2
-    rise.partition([middle - 1, middle], axis=1)
-    median = (rise[:, middle - 1] + rise[:, middle]) * np.float32(0.5)
+    compiled = kernel.load()
+    if compiled is not None:
+        median = compiled.median_rise(mel_db)
+    else:
+        rise = np.maximum(mel_db[1:] - mel_db[:-1], 0)
+        middle = bands // 2
+        rise.partition([middle - 1, middle], axis=1)
+        median = (rise[:, middle - 1] + rise[:, middle]) * np.float32(0.5)
     strength[ONSET_DELAY:] = median[: frames - ONSET_DELAY]
     return strength
 
@@ -36,6 +40,12 @@ def mean_tempogram(onsets: Floats, sample_rate: int) -> Doubles:
     window = filters.tempo_prior(sample_rate).window
     lags = len(window)
     padded = np.pad(onsets, lags // 2, mode="linear_ramp", end_values=0)
+    compiled = kernel.load()
+    if compiled is not None:
+        length = 1 << (2 * lags - 2).bit_length()
+        summed = compiled.mean_power(padded, len(onsets), window, length)
+        mean: Doubles = scipy.fft.irfft(summed, n=length)[:lags] / len(onsets)
+        return mean
     framed = np.lib.stride_tricks.sliding_window_view(padded, lags)[: len(onsets)] * window
     energy = np.einsum("ij,ij->i", framed, framed)
     framed *= (1 / np.sqrt(np.where(energy < TINY, 1, energy))).astype(np.float32)[:, None]

@@ -11,7 +11,7 @@ import scipy.fft
 from genre_assets.audio.dsp import filters, kernel
 from genre_assets.audio.dsp.filters import FRAME, HOP, OVERLAP, Doubles, Floats
 from genre_assets.audio.dsp.median_filter import median_rows
-from genre_assets.audio.dsp.spectrum import BLOCK, TINY, Spectrum
+from genre_assets.audio.dsp.spectrum import BLOCK, TINY, Grid, Spectrum
 
 
 def harmonic_mask(magnitude: Floats) -> Floats:
@@ -19,9 +19,6 @@ def harmonic_mask(magnitude: Floats) -> Floats:
 
     As `librosa.decompose.hpss(..., kernel_size=31, power=2.0, mask=True)`.
     """
-    compiled = kernel.load()
-    if compiled is not None:
-        return compiled.harmonic_mask(magnitude)
     harmonic = median_rows(magnitude)
     percussive = median_rows(np.ascontiguousarray(magnitude.T))
     for start in range(0, len(harmonic), BLOCK):
@@ -35,42 +32,51 @@ def harmonic_mask(magnitude: Floats) -> Floats:
     return harmonic
 
 
-def harmonic_share(magnitude: Floats, mask: Floats) -> Doubles:
+def harmonic_share(spectrum: Spectrum) -> Doubles:
     """Share of each frame's energy that is harmonic, float64 [T] in [0, 1]; one half in silence."""
-    harmonic, total = np.empty(len(mask)), np.empty(len(mask))
-    for start in range(0, len(mask), BLOCK):
-        block = slice(start, start + BLOCK)
-        part = magnitude[block]
-        total[block] = np.einsum("ij,ij->i", part, part)
-        harmonic[block] = np.einsum("ij,ij,ij->i", part, part, mask[block])
+    if isinstance(spectrum.cells, kernel.Reading):
+        energy = spectrum.cells.kernel.harmonic_energy(spectrum.cells).astype(np.float64)
+        harmonic, total = energy[:, 0], energy[:, 1]
+    else:
+        magnitude = spectrum.cells.magnitude
+        mask = harmonic_mask(magnitude)
+        harmonic, total = np.empty(len(mask)), np.empty(len(mask))
+        for start in range(0, len(mask), BLOCK):
+            block = slice(start, start + BLOCK)
+            part = np.square(magnitude[block])
+            total[block] = part.sum(axis=1)
+            harmonic[block] = np.einsum("ij,ij->i", part, mask[block])
     return np.where(total > TINY, harmonic / np.maximum(total, TINY), 0.5)
 
 
-def harmonic_waveform(spectrum: Spectrum, mask: Floats) -> Floats:
+def harmonic_waveform(spectrum: Spectrum) -> Floats:
     """The harmonic part as sound, float32 of the clip's length: masked spectrum, inverse transform, overlap-add.
 
-    `spectrum.transform` is overwritten block by block, to keep the memory of one transform.
+    The spectrum must have been read with `waveform`; it can be asked once, since the transform is overwritten.
     """
-    compiled = kernel.load()
-    frames = spectrum.frames
+    if isinstance(spectrum.cells, kernel.Reading):
+        sound = spectrum.cells.kernel.harmonic_sound(spectrum.cells)
+    else:
+        sound = _overlapped(spectrum.cells, harmonic_mask(spectrum.cells.magnitude))
+    _undo_window(sound)
+    length = len(spectrum.samples)
+    wave = sound.ravel()[FRAME // 2 : FRAME // 2 + length]
+    return np.pad(wave, (0, length - len(wave))) if len(wave) < length else wave
+
+
+def _overlapped(grid: Grid, mask: Floats) -> Floats:
+    """The masked spectrum as sound, [T + 3, 512], before the windows' sum is divided out."""
     window = filters.hann()
-    sound = np.zeros((frames + OVERLAP - 1, HOP), np.float32)
-    for start, masked in zip(range(0, frames, BLOCK), spectrum.transform, strict=True):
+    sound = np.zeros((len(mask) + OVERLAP - 1, HOP), np.float32)
+    for start, masked in zip(range(0, len(mask), BLOCK), grid.transform, strict=True):
         end = start + len(masked)
-        if compiled is not None:
-            compiled.apply_mask(masked, mask[start:end])
-            compiled.overlap_add(scipy.fft.irfft(masked, n=FRAME, axis=1), sound[start:])
-            continue
         masked *= mask[start:end]
         pieces = scipy.fft.irfft(masked, n=FRAME, axis=1)
         pieces *= window
         pieces = pieces.reshape(end - start, OVERLAP, HOP)
         for part in range(OVERLAP):
             sound[start + part : end + part] += pieces[:, part]
-    _undo_window(sound)
-    length = len(spectrum.samples)
-    wave = sound.ravel()[FRAME // 2 : FRAME // 2 + length]
-    return np.pad(wave, (0, length - len(wave))) if len(wave) < length else wave
+    return sound
 
 
 def _undo_window(sound: Floats) -> None:

@@ -1,11 +1,13 @@
 """One short-time Fourier transform, and everything that is read off its frames while they are in the cache.
 
 The clip is transformed once, in blocks of frames; magnitude, mel energies and the shape of each spectrum are taken from
-the block before it leaves the cache. Frames are centred and padded with zeros, as in `librosa.stft`.
+the block before it leaves the cache, by the kernel or, without one, by NumPy. Frames are centred and padded with zeros, as
+in `librosa.stft`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 
 import numpy as np
 import scipy.fft
@@ -17,8 +19,17 @@ from genre_assets.audio.dsp.filters import BINS, FRAME, HOP, MELS, OVERLAP, Doub
 BLOCK = 48  # frames transformed at a time: their spectra fit in the second-level cache
 TRIM_DB = 60.0  # below the loudest frame
 ROLLOFF_SHARE = np.float32(0.85)
+STRETCH = 41  # bins; the 1025 are 25 of them
 TINY = 1.18e-38
 DYNAMIC_RANGE_DB = 80.0
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The spectrogram as separation on NumPy wants it. `transform` is empty where no waveform is asked for."""
+
+    magnitude: Floats  # [T, 1025]
+    transform: list[NDArray[np.complex64]]  # [T, 1025], in blocks of BLOCK frames
 
 
 @dataclass(frozen=True)
@@ -28,8 +39,7 @@ class Spectrum:
     samples: Floats  # [n]
     sample_rate: int
     rms: Doubles  # [T] of the waveform, in the frames of the transform
-    transform: list[NDArray[np.complex64]]  # [T, 1025], in blocks of BLOCK frames
-    magnitude: Floats  # [T, 1025]
+    cells: kernel.Reading | Grid  # the kernel's if it read the clip
     mel_db: Floats  # [T, 128], decibels, at most 80 below the loudest
     centroid: Doubles  # [T] bins
     bandwidth: Doubles  # [T] bins
@@ -39,7 +49,7 @@ class Spectrum:
     @property
     def frames(self) -> int:
         """T."""
-        return len(self.magnitude)
+        return len(self.rms)
 
 
 def frame_count(samples: int) -> int:
@@ -90,59 +100,91 @@ def decibels(mel: Floats) -> Floats:
     return mel
 
 
-def analyse(samples: Floats, sample_rate: int, *, chroma: bool = False) -> Spectrum:
-    """Trim a mono waveform (float32 [n], n > 0) and transform it."""
+def analyse(samples: Floats, sample_rate: int, *, chroma: bool = False, waveform: bool = False) -> Spectrum:
+    """Trim a mono waveform (float32 [n], n > 0) and transform it.
+
+    `chroma` asks for the pitch classes, `waveform` for what `separation.harmonic_waveform` needs.
+    """
     samples, padded, rms = trim(samples)
-    frames = frame_count(len(samples))
+    compiled = kernel.load()
+    if compiled is not None:
+        read = compiled.reading(len(rms), sample_rate, chroma=chroma, waveform=waveform)
+        for start, spectrum in _transformed(padded):
+            compiled.read_frames(spectrum, start, read)
+        centroid, variance, rolloff = read.shape.T.astype(np.float64)
+        bandwidth = np.sqrt(variance) * (BINS - 1)
+        mel_db = decibels(read.mel[: len(rms)])
+        return Spectrum(
+            samples,
+            sample_rate,
+            rms,
+            read,
+            mel_db,
+            centroid * (BINS - 1),
+            bandwidth,
+            rolloff.astype(np.int64),
+            read.chroma,
+        )
+    mel, moments, rolloff, chroma_energy, grid = _read(padded, sample_rate, chroma, waveform)
+    centroid, bandwidth = _centroid_and_bandwidth(moments.astype(np.float64))
+    return Spectrum(samples, sample_rate, rms, grid, decibels(mel), centroid, bandwidth, rolloff, chroma_energy)
+
+
+def _transformed(padded: Floats) -> Iterator[tuple[int, NDArray[np.complex64]]]:
+    """The spectra of the frames, [BLOCK, 1025] at a time, and the first frame of each block."""
     framed = np.lib.stride_tricks.sliding_window_view(padded, FRAME)[::HOP]
     window = filters.hann()
-    mel_bank = filters.mel_bank(sample_rate)
-    chroma_bank = filters.chroma_bank(sample_rate) if chroma else None
-    compiled = kernel.load()
-    read_block = partial(compiled.read_frames, sample_rate=sample_rate) if compiled else partial(_read, mel_bank)
+    for start in range(0, len(framed), BLOCK):
+        yield start, scipy.fft.rfft(framed[start : start + BLOCK] * window, axis=1, overwrite_x=True)
+
+
+def _read(
+    padded: Floats, sample_rate: int, chroma: bool, waveform: bool
+) -> tuple[Floats, Floats, NDArray[np.int64], Floats | None, Grid]:
+    """Mel energies, moments of the magnitude, rolloff, chroma energies and the grid, in NumPy."""
+    frames = len(padded) // HOP - OVERLAP + 1
     transform: list[NDArray[np.complex64]] = []
     magnitude = np.empty((frames, BINS), np.float32)
     mel = np.empty((frames, MELS), np.float32)
     moments = np.empty((frames, 3), np.float32)
     rolloff = np.empty(frames, np.int64)
     chroma_energy = np.empty((frames, 12), np.float32) if chroma else None
-    for start in range(0, frames, BLOCK):
-        block = slice(start, min(start + BLOCK, frames))
-        spectrum = scipy.fft.rfft(framed[block] * window, axis=1)
-        transform.append(spectrum)
-        power = read_block(
-            spectrum,
-            magnitude=magnitude[block],
-            moments=moments[block],
-            rolloff=rolloff[block],
-            mel=mel[block],
-        )
-        if chroma_bank is not None and chroma_energy is not None:
-            np.matmul(power, chroma_bank, out=chroma_energy[block])
-    centroid, bandwidth = _centroid_and_bandwidth(moments.astype(np.float64))
-    return Spectrum(
-        samples, sample_rate, rms, transform, magnitude, decibels(mel), centroid, bandwidth, rolloff, chroma_energy
-    )
+    for start, spectrum in _transformed(padded):
+        block = slice(start, start + len(spectrum))
+        if waveform:
+            transform.append(spectrum)
+        parts = np.square(spectrum.view(np.float32))
+        power = parts[:, ::2] + parts[:, 1::2]
+        for bands, bins, bank in filters.mel_regions(sample_rate):
+            mel[block, bands] = power[:, bins] @ bank
+        np.sqrt(power, out=magnitude[block])
+        np.matmul(magnitude[block], _powers_of_frequency(), out=moments[block])
+        rolloff[block] = _rolloff(magnitude[block])
+        if chroma_energy is not None:
+            np.matmul(power, filters.chroma_bank(sample_rate), out=chroma_energy[block])
+    return mel, moments, rolloff, chroma_energy, Grid(magnitude, transform)
 
 
-def _read(
-    mel_bank: Floats,
-    spectrum: NDArray[np.complex64],
-    *,
-    magnitude: Floats,
-    moments: Floats,
-    rolloff: NDArray[np.int64],
-    mel: Floats,
-) -> Floats:
-    """Fill the arguments from a block of spectra; returns the power, [frames, 1025]."""
-    parts = np.square(spectrum.view(np.float32))
-    power: Floats = parts[:, ::2] + parts[:, 1::2]
-    np.matmul(power, mel_bank, out=mel)
-    np.sqrt(power, out=magnitude)
-    np.matmul(magnitude, _powers_of_frequency(), out=moments)
-    cumulative = np.cumsum(magnitude, axis=1)
-    rolloff[:] = np.argmax(cumulative >= ROLLOFF_SHARE * cumulative[:, -1:], axis=1)
-    return power
+def _rolloff(magnitude: Floats) -> NDArray[np.int64]:
+    """The first bin up to which `ROLLOFF_SHARE` of each frame's magnitude lies, in sums from left to right.
+
+    Sums of stretches find it several times faster; a frame where rounding could decide is summed as it is defined.
+    """
+    frames = np.arange(len(magnitude))
+    stretches = magnitude.reshape(len(magnitude), -1, STRETCH)
+    before = np.zeros((len(magnitude), stretches.shape[1] + 1), np.float32)
+    np.cumsum(stretches.sum(axis=2), axis=1, out=before[:, 1:])
+    limit = ROLLOFF_SHARE * before[:, -1]
+    stretch = np.minimum(np.count_nonzero(before[:, 1:] < limit[:, None], axis=1), stretches.shape[1] - 1)
+    within = before[frames, stretch][:, None] + np.cumsum(stretches[frames, stretch], axis=1)
+    place = np.count_nonzero(within < limit[:, None], axis=1)
+    near = np.abs(within - limit[:, None]).min(axis=1) <= 2e-5 * before[:, -1]
+    near |= np.abs(before - limit[:, None]).min(axis=1) <= 2e-5 * before[:, -1]
+    rolloff: NDArray[np.int64] = stretch * STRETCH + place
+    if near.any():
+        cumulative = np.cumsum(magnitude[near], axis=1)
+        rolloff[near] = np.argmax(cumulative >= ROLLOFF_SHARE * cumulative[:, -1:], axis=1)
+    return rolloff
 
 
 @cache

@@ -63,7 +63,6 @@ def spectrum_of(samples: Floats, sample_rate: int) -> Spectrum:
 def compute(spectrum: Spectrum) -> Doubles:
     """The values in the order of `COLUMNS`, float64. See each function for the definition and its source."""
     onsets = rhythm.onset_strength(spectrum.mel_db)
-    mask = separation.harmonic_mask(spectrum.magnitude)
     hertz = SAMPLE_RATE / filters.FRAME
     mel_power = np.power(np.float32(10), spectrum.mel_db * np.float32(0.1))
     series = (
@@ -73,7 +72,7 @@ def compute(spectrum: Spectrum) -> Doubles:
         spectrum.rolloff * hertz,
         _zero_crossings(spectrum.samples),
         20 * np.log10(np.maximum(spectrum.rms, 1e-4)),
-        separation.harmonic_share(spectrum.magnitude, mask),
+        separation.harmonic_share(spectrum),
     )
     return np.concatenate(
         (

@@ -45,7 +45,7 @@ def compute(spectrum: Spectrum) -> Doubles:
     onsets = rhythm.onset_strength(spectrum.mel_db)
     beats = rhythm.tempo(onsets, spectrum.sample_rate)
     cepstrum = np.abs(spectrum.mel_db @ filters.dct_basis()[:, :COEFFICIENTS]).astype(np.float64)
-    harmonic = separation.harmonic_waveform(spectrum, separation.harmonic_mask(spectrum.magnitude))
+    harmonic = separation.harmonic_waveform(spectrum)
     percussive = spectrum.samples - harmonic
     values = [
         *_mean_and_variance(spectrum.rms),

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from genre_assets.audio.dsp import kernel
 from genre_assets.audio.dsp.filters import Doubles, Floats
 
 Words = NDArray[np.uint16]
@@ -58,12 +59,24 @@ def _band_energy(samples: Floats, sample_rate: int) -> Doubles:
     window = np.hanning(length).astype(np.float32)
     starts = np.round(np.arange(count) * hop).astype(int)
     energy = np.empty((count, len(BANDS_HZ) - 1))
+    if not count:
+        return energy
+    frames = np.lib.stride_tricks.sliding_window_view(samples, length)
+    compiled = kernel.load()
+    last = int(edges[-1])  # nothing above is looked at
+    total = np.zeros((BLOCK, last + 1))
     for first in range(0, count, BLOCK):
-        framed = samples[starts[first : first + BLOCK, None] + np.arange(length)] * window
-        spectrum = scipy.fft.rfft(framed, axis=1)
-        power = (spectrum.real**2 + spectrum.imag**2).astype(np.float64)
-        total = np.concatenate((np.zeros((len(power), 1)), np.cumsum(power, axis=1)), axis=1)
-        energy[first : first + BLOCK] = total[:, edges[1:]] - total[:, edges[:-1]]
+        framed = frames[starts[first : first + BLOCK]]
+        framed *= window
+        spectrum = scipy.fft.rfft(framed, axis=1, overwrite_x=True)[:, :last]
+        power = np.square(spectrum.real)
+        power += np.square(spectrum.imag)
+        if compiled is not None:
+            compiled.band_sums(power, edges, energy[first : first + BLOCK])
+            continue
+        rows = len(power)
+        np.cumsum(power, axis=1, dtype=np.float64, out=total[:rows, 1:])
+        energy[first : first + BLOCK] = total[:rows, edges[1:]] - total[:rows, edges[:-1]]
     return energy
 
 

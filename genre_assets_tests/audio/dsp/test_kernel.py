@@ -1,4 +1,4 @@
-"""The compiled kernel gives what NumPy gives, and its absence is silent."""
+"""The compiled kernel gives what NumPy gives, at every level of vector instructions, and its absence is silent."""
 
 import shutil
 from pathlib import Path
@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from genre_assets.audio import extract
-from genre_assets.audio.dsp import kernel
+from genre_assets.audio.dsp import compiler, kernel, rhythm, separation
 from genre_assets.audio.dsp.filters import Floats
 from genre_assets.audio.dsp.median_filter import median_rows
-from genre_assets.audio.dsp.separation import harmonic_mask
+from genre_assets.audio.dsp.spectrum import Grid, Spectrum, analyse
 from genre_assets_tests.audio.sounds import music
 
 compiled = pytest.mark.skipif(kernel.load() is None, reason="no C compiler here: extraction runs on NumPy")
@@ -24,23 +24,71 @@ def fresh(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-@compiled
-@pytest.mark.parametrize("shape", [(1292, 1025), (431, 1025), (16, 70), (15, 64), (3, 5), (1, 1)])
-def test_the_compiled_median_is_bit_identical(shape: tuple[int, int]) -> None:
-    values = np.random.default_rng(2).random(shape, dtype=np.float32)
-    found = kernel.load()
-    assert found is not None
-    np.testing.assert_array_equal(found.median_rows(values), median_rows(values))
+def at_level(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the kernel run with the vector instructions of a level, if the processor at hand has them."""
+    if level not in compiler.usable_levels():
+        pytest.skip(f"this processor has no {level}")
+    found = kernel.Kernel(compiler.compiled(level))
+    monkeypatch.setattr(kernel, "_load", lambda: found)
 
 
-@compiled
-@pytest.mark.parametrize("frames", [1, 15, 17, 64, 431])
-def test_the_compiled_mask_is_that_of_numpy(frames: int) -> None:
-    magnitude = np.random.default_rng(3).random((frames, 1025), dtype=np.float32)
-    magnitude[:, 100:180] = 0  # nothing there: one half
+def both(sound: Floats) -> tuple[Spectrum, Spectrum]:
+    """A clip as the kernel reads it, and as NumPy does."""
     with kernel.disabled():
-        expected = harmonic_mask(magnitude)
-    np.testing.assert_allclose(harmonic_mask(magnitude), expected, atol=1e-6)
+        expected = analyse(sound, 22_050, chroma=True, waveform=True)
+    found = analyse(sound, 22_050, chroma=True, waveform=True)
+    assert isinstance(found.cells, kernel.Reading)
+    assert isinstance(expected.cells, Grid)
+    return found, expected
+
+
+def frames_of(cells: Floats, frames: int, before: int = 0) -> Floats:
+    """Cells of the kernel as [frames, 1025]."""
+    blocks = cells.reshape(kernel.CHUNKS, -1, kernel.CHUNK)[:, before : before + frames]
+    return blocks.transpose(1, 0, 2).reshape(frames, -1)[:, :1025]
+
+
+@compiled
+@pytest.mark.parametrize("level", compiler.levels())
+@pytest.mark.parametrize("samples", [1, 7_700, 8_200, 40_000])
+def test_a_clip_is_read_as_numpy_reads_it(level: str, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_level(level, monkeypatch)
+    found, expected = both(music(2, seed=6)[2_000 : 2_000 + samples])
+    assert isinstance(found.cells, kernel.Reading)
+    assert isinstance(expected.cells, Grid)
+    magnitude = frames_of(found.cells.magnitude, found.frames, before=kernel.WINDOW // 2)
+    loudest = magnitude.max()
+    np.testing.assert_allclose(magnitude, expected.cells.magnitude, atol=1e-6 * loudest)
+    np.testing.assert_array_equal(
+        frames_of(found.cells.percussive, found.frames), median_rows(np.ascontiguousarray(magnitude.T)).T
+    )
+    np.testing.assert_allclose(found.mel_db, expected.mel_db, atol=1e-3)
+    np.testing.assert_allclose(found.centroid, expected.centroid, rtol=1e-4)
+    np.testing.assert_allclose(found.bandwidth, expected.bandwidth, rtol=1e-4)
+    np.testing.assert_array_equal(found.rolloff, expected.rolloff)
+    np.testing.assert_allclose(found.chroma, expected.chroma, rtol=1e-4)
+    np.testing.assert_allclose(separation.harmonic_share(found), separation.harmonic_share(expected), atol=1e-5)
+    wave, theirs = separation.harmonic_waveform(found), separation.harmonic_waveform(expected)
+    np.testing.assert_allclose(wave, theirs, atol=1e-5 * np.abs(theirs).max())
+
+
+@compiled
+def test_where_there_is_nothing_half_is_harmonic() -> None:
+    found, expected = both(np.pad(np.ones(1, np.float32), (3_000, 30_000)))
+    np.testing.assert_allclose(separation.harmonic_share(found), separation.harmonic_share(expected), atol=1e-6)
+
+
+@compiled
+@pytest.mark.parametrize("level", compiler.levels())
+@pytest.mark.parametrize("rate", [8_000, 22_050, 48_000])
+def test_onsets_and_tempo_are_those_of_numpy(level: str, rate: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_level(level, monkeypatch)
+    mel_db = analyse(music(3, seed=8, rate=rate), rate).mel_db
+    onsets = rhythm.onset_strength(mel_db)
+    found = rhythm.mean_tempogram(onsets, rate)
+    with kernel.disabled():
+        np.testing.assert_array_equal(onsets, rhythm.onset_strength(mel_db))
+        np.testing.assert_allclose(found, rhythm.mean_tempogram(onsets, rate), atol=1e-5)
 
 
 @compiled
@@ -65,9 +113,10 @@ def test_a_compiler_that_fails_is_no_error(fresh: Path, monkeypatch: pytest.Monk
 
 @compiled
 def test_it_is_compiled_once_and_kept(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = kernel.compiled()
+    level = compiler.usable_levels()[0]
+    first = compiler.compiled(level)
     monkeypatch.setattr(shutil, "which", lambda _name: None)
-    assert kernel.compiled() == first
+    assert compiler.compiled(level) == first
     assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
@@ -79,6 +128,16 @@ def test_a_library_where_others_can_write_is_not_loaded(fresh: Path) -> None:
 
 
 @compiled
-def test_a_library_that_computes_something_else_is_not_used(fresh: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel.Kernel, "median_rows", lambda _self, values: values)
+def test_a_library_that_computes_something_else_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernel, "_load", kernel._load.__wrapped__)
+    monkeypatch.setattr(kernel.Kernel, "harmonic_energy", lambda _self, cells: np.ones((cells.frames, 2)))
     assert kernel.load() is None
+
+
+@compiled
+def test_a_processor_is_given_no_instruction_that_it_lacks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiler, "_processor", lambda: {"avx2", "bmi1", "bmi2", "f16c", "fma", "movbe"})
+    assert "avx512" not in compiler.usable_levels()
+    monkeypatch.setattr(compiler, "_processor", lambda: set())
+    assert len(compiler.usable_levels()) == 1
+    assert kernel.Kernel(compiler.compiled(compiler.usable_levels()[0]))
