@@ -32,7 +32,7 @@ class Saved:
 
 def listing(settings: Settings, store: ObjectStore) -> dict[tuple[str, str], ObjectInfo]:
     """Every object of the buckets that are there, by what the bucket is for and its key; the health light's own is none."""
-    found = {}
+    found: dict[tuple[str, str], ObjectInfo] = {}
     for role, bucket in own_buckets(settings).items():
         if store.has_bucket(bucket):
             found |= {(role, entry.key): entry for entry in store.list(bucket) if entry.key != CANARY}

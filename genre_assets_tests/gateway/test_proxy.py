@@ -84,7 +84,7 @@ def proxy(
         pytest.skip("caddy is not installed: make dev")
     folder = tmp_path_factory.mktemp("proxy")
     database = Database(postgres.url(_create_database(postgres, brought_up)))
-    scopes = {scope: api_keys.create(database, f"proxy-{scope}", frozenset({scope}), by="ann") for scope in Scope}
+    scopes = {str(scope): api_keys.create(database, f"proxy-{scope}", frozenset({scope}), by="ann") for scope in Scope}
     behind = ThreadingHTTPServer(("127.0.0.1", 0), _Behind)
     threading.Thread(target=behind.serve_forever, daemon=True).start()
     ports = {name: free_port() for name in ("http", "https", *BEHIND)}
