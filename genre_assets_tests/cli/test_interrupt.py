@@ -22,7 +22,7 @@ def interrupted(process: "subprocess.Popen[str]", *, after: Callable[[], object]
     try:
         after()
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=60)
+        _, said = process.communicate(timeout=120)
     finally:
         process.kill()
     assert process.returncode == INTERRUPTED, said
@@ -55,7 +55,7 @@ def test_an_ingest_says_what_is_kept(s3_settings: Settings, store: ObjectStore, 
         "GENRE_S3_SECRET_KEY": s3_settings.s3_secret_key.get_secret_value(),
     }
     process = started(variables, "ingest", "--no-tags", str(tmp_path / "music"))
-    said = interrupted(process, after=lambda: until(lambda: any(store.list("genre-raw")), "an object", 60))
+    said = interrupted(process, after=lambda: until(lambda: any(store.list("genre-raw")), "an object", 120))
     assert said == "interrupted: what was uploaded stays in s3://genre-raw; the same command sends the rest"
     assert 0 < len(list(store.list("genre-raw"))) < 400
 
