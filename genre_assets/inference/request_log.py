@@ -163,7 +163,7 @@ def _partition(day: date) -> str:
 def _ensure_day(cursor: "cursor", day: date) -> None:
     cursor.execute("SELECT to_regclass(%s) AS name", (_partition(day),))
     if cursor.fetchone()["name"] is None:  # type: ignore[index,call-overload]
-        cursor.execute(f"SELECT {TABLE}_day(%s)", (day,))  # with its owner's rights: see the migration 0010
+        cursor.execute(f"SELECT {TABLE}_day(%s)", (day,))  # with its owner's rights: see the migration 0009
 
 
 def _insert(cursor: "cursor", rows: Iterable[Row]) -> int:

@@ -12,7 +12,7 @@ from genre_assets.errors import TransientFailure
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0010"  # the newest of `versions`: processes without Alembic compare it, too
+HEAD = "0009"  # the newest of `versions`: processes without Alembic compare it, too
 VERSION_TABLE = "genre_assets_version"
 LOCK = 20261123  # any constant: one installation is brought up by one process at a time
 
