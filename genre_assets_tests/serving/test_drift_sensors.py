@@ -113,13 +113,13 @@ def test_the_sensors_that_react_look_again_within_a_tick_and_others_do_not(
     inserting = threading.Timer(0.4, request_log.insert, (platform["database"], log_rows(32, shift=0.8)))
     inserting.start()
     watching = defs.resolve_sensor_def("new_drift_window")
-    with dg.build_sensor_context(instance=instance, definitions=defs) as context:
+    with dg.build_sensor_context(instance=instance, definitions=defs, resources=platform) as context:
         watching.evaluate_tick(context)
     inserting.join()
     assert len(materialised(instance)) == 1
     began = time.monotonic()
     page = defs.resolve_sensor_def("drift_page_due")
-    with dg.build_sensor_context(instance=instance, definitions=defs) as context:
+    with dg.build_sensor_context(instance=instance, definitions=defs, resources=platform) as context:
         assert page.evaluate_tick(context).run_requests
     assert time.monotonic() - began < 2
 
