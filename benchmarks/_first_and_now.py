@@ -6,6 +6,7 @@ It is run as a file, never imported: the package that it imports is that of the 
 import json
 import sys
 import time
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import cache, partial
 from pathlib import Path
@@ -48,7 +49,7 @@ def samples(path: str) -> Any:
     return decode(content(path))
 
 
-WORK = {
+WORK: dict[str, Callable[[str], object]] = {
     "read": lambda path: decode(content(path)),
     "default": partial(features, feature_set="default"),
     "gtzan37": partial(features, feature_set="gtzan37"),

@@ -72,10 +72,12 @@ def cost(first: Side, now: Side) -> list[dict[str, Any]]:
         for path in paths:
             times = [(first.spent(what, path), now.spent(what, path)) for _ in range(REPEATS)]
             pairs.append([statistics.median(each) for each in zip(*times, strict=True)])
-        share = statistics.median(now_s / first_s for first_s, now_s in pairs[1:])  # the first warmed both up
+        warm = pairs[1:]  # the first warmed both up
+        share = statistics.median(today / before for before, today in warm)
         rows.append(at_most(f"{name}, now / first version", share, bar, "x", __name__))
-        for version, times in zip(("first version", "now"), zip(*pairs[1:], strict=True), strict=True):
-            rows.append(row(f"CPU to {name}, {version}", 1000 * statistics.median(times), "ms", __name__))
+        for column, version in enumerate(("first version", "now")):
+            spent = 1000 * statistics.median(pair[column] for pair in warm)
+            rows.append(row(f"CPU, {name}, {version}", spent, "ms", __name__))
     return rows
 
 
