@@ -68,15 +68,16 @@ def cost(first: Side, now: Side) -> list[dict[str, Any]]:
     rows = []
     paths = [str(path) for path in clips()][:CLIPS]
     for what, (name, bar) in BARS.items():
-        pairs: list[tuple[float, float]] = []
+        pairs = []
         for path in paths:
             times = [(first.spent(what, path), now.spent(what, path)) for _ in range(REPEATS)]
-            pairs.append((statistics.median(one for one, _ in times), statistics.median(other for _, other in times)))
-        share = statistics.median(now_s / first_s for first_s, now_s in pairs[1:])  # the first warmed both up
+            pairs.append([statistics.median(each) for each in zip(*times, strict=True)])
+        warm = pairs[1:]  # the first warmed both up
+        share = statistics.median(today / before for before, today in warm)
         rows.append(at_most(f"{name}, now / first version", share, bar, "x", __name__))
-        for number, version in enumerate(("first version", "now")):
-            spent = statistics.median(pair[number] for pair in pairs[1:])
-            rows.append(row(f"CPU to {name}, {version}", 1000 * spent, "ms", __name__))
+        for column, version in enumerate(("first version", "now")):
+            spent = 1000 * statistics.median(pair[column] for pair in warm)
+            rows.append(row(f"CPU, {name}, {version}", spent, "ms", __name__))
     return rows
 
 
