@@ -10,6 +10,7 @@ from benchmarks import docs, figures
 from benchmarks.figures import Result
 from genre_assets_tests.faults.hostile.campaign import Result as Campaign
 from genre_assets_tests.faults.hostile.report import markdown
+from genre_assets_tests.faults.storm import report as storm
 
 STATED = {
     "drift.md": ["24 h", "1 %", "5 points", "5 %", "20 %"],
@@ -27,6 +28,7 @@ STATED = {
 }
 """What else reads like a figure, in the order of the page: limits, promises, versions, arithmetic. Nothing measured."""
 HOSTILE = docs.ROOT / "docs" / "reliability_hostile.md"
+FAULTS = docs.ROOT / "docs" / "reliability_faults.md"
 PAGE = """Some text.
 
 <!-- figures
@@ -54,7 +56,9 @@ def test_a_page_quotes_what_is_on_record(page: Path) -> None:
     assert page.read_text() == docs.written(page.read_text(), record()), "run: python -m benchmarks.docs"
 
 
-@pytest.mark.parametrize("page", [page for page in docs.pages() if page != HOSTILE], ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [page for page in docs.pages() if page not in {HOSTILE, FAULTS}], ids=lambda page: page.name
+)
 def test_no_figure_stands_outside_of_what_is_written_from_the_record(page: Path) -> None:
     assert docs.outside(page.read_text()) == STATED.get(page.name, []), (
         "a measured figure belongs into results.json and a template (benchmarks/docs.py); anything else into STATED"
@@ -66,6 +70,12 @@ def test_the_page_of_the_hostile_campaign_is_that_of_its_result() -> None:
     del content["ratio"], content["passed"]
     outcomes = {kind: Counter(counts) for kind, counts in content.pop("outcomes").items()}
     assert HOSTILE.read_text() == markdown(Campaign(**content, outcomes=outcomes))
+
+
+def test_the_page_of_the_storm_is_that_of_its_result() -> None:
+    stored = storm.read(FAULTS.with_suffix(""))
+    assert stored is not None
+    assert FAULTS.read_text() == storm.markdown(stored)
 
 
 def test_a_figure_changed_by_hand_is_written_over() -> None:

@@ -54,7 +54,7 @@ class Folder:
     def add(self, name: str, file: Path) -> None:
         """See `Place`."""
         target = self.path / name
-        target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _closed_folder(target.parent)
         file.chmod(0o600)
         with file.open("rb") as written:
             os.fsync(written.fileno())
@@ -82,7 +82,7 @@ class Folder:
             return
         parts = self.path / PARTS
         shutil.rmtree(parts, ignore_errors=True)  # of a backup that was killed
-        parts.mkdir(parents=True, mode=0o700)
+        _closed_folder(parts)
         try:
             yield parts
         finally:
@@ -150,6 +150,13 @@ def own_buckets(settings: Settings) -> dict[str, str]:
     return {
         role: getattr(settings, f"{role}_bucket") for role in ("raw", "clients", "features", "mlflow", "serving")
     }  # fmt: skip
+
+
+def _closed_folder(folder: Path) -> None:
+    """Make a folder, and those above it that are missing, for their owner alone: `mkdir` does so with the last one only."""
+    for one in (*reversed(folder.parents), folder):
+        if not one.exists():
+            one.mkdir(mode=0o700, exist_ok=True)
 
 
 def require_room(folder: Path, size: int, what: str) -> None:

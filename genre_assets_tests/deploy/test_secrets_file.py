@@ -38,8 +38,8 @@ def test_a_file_that_is_there_is_kept(tmp_path: Path) -> None:
 
 def test_what_the_compose_file_states_itself_is_not_offered() -> None:
     secrets = "\n".join(f"{name}=" for name in MADE)
-    template = f"Head\n\n{secrets}\n# One.\nGENRE_A=1\n# Two.\nGENRE_B=2\nGENRE_S3_PORT=9300\n# GENRE_C=\n"
-    text = compose_environment(template, "x:\n  y:\n    GENRE_A: here\n    GENRE_B: ${GENRE_B:-2}\n")
+    template = f"Head\n\n{secrets}\n# One.\nGENRE_ONE=1\n# Two.\nGENRE_B=2\nGENRE_S3_PORT=9300\n# GENRE_C=\n"
+    text = compose_environment(template, "x:\n  y:\n    GENRE_ONE: here\n    GENRE_B: ${GENRE_B:-2}\n")
     assert text.endswith("# Two.\n# GENRE_B=2\n# GENRE_C=\n")
-    assert "GENRE_A" not in text
+    assert "GENRE_ONE" not in text
     assert "One." not in text

@@ -34,10 +34,10 @@ RUN = "run "  # and its number: the name of its process
 MOMENTS = [timedelta(seconds=seconds) for seconds in (0.0, 0.1, 0.5, 2.0)]
 PAUSE = timedelta(seconds=15)
 FOR_RUNS = 0.85  # of the steps after the faults, while runs are in progress: the end waits for them
+_MODULES = sorted(found.name for found in pkgutil.iter_modules(versions.__path__))
 VERSIONS = [
-    import_module(f"{versions.__name__}.{name}").UPGRADE
-    for name in sorted(found.name for found in pkgutil.iter_modules(versions.__path__))
-]
+    upgrade for name in _MODULES if (upgrade := import_module(f"{versions.__name__}.{name}").UPGRADE)
+]  # one that makes functions of PostgreSQL alone upgrades no table
 LIVING: dict[str, Process] = {
     "client": processes.client,
     "shipper": processes.shipper,

@@ -32,7 +32,7 @@ def supervisor_pid(home: Path) -> int | None:
     try:
         with lock_file(home).open() as lock:
             fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         raise BadInput(f"{home} belongs to another user ({error}); set GENRE_HOME to a folder of your own") from None
