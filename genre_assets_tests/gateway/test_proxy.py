@@ -101,7 +101,11 @@ def proxy(
         with (folder / "log").open("w") as log, subprocess.Popen(command, env=environment, stderr=log) as caddy:
             try:
                 root = folder / "caddy" / "pki" / "authorities" / "local" / "root.crt"
-                until(lambda: root.exists() and _listens(ports["https"]), "caddy listens")
+                served = [ports[name] for name in ("https", *BEHIND)]
+                until(
+                    lambda: root.exists() and all(_has_certificate(port, root) for port in served),
+                    "caddy serves by TLS",
+                )
                 yield Proxy(ports, ssl.create_default_context(cafile=str(root)), scopes, database)
             finally:
                 caddy.terminate()
@@ -109,12 +113,17 @@ def proxy(
     behind.server_close()
 
 
-def _listens(port: int) -> bool:
+def _has_certificate(port: int, root: Path) -> bool:
+    """Caddy listens before its own authority has signed a certificate for the name."""
+    context = ssl.create_default_context(cafile=str(root))
     try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        with (
+            socket.create_connection(("127.0.0.1", port), timeout=1) as plain,
+            context.wrap_socket(plain, server_hostname="localhost"),
+        ):
+            return True
     except OSError:
         return False
-    return True
 
 
 @pytest.mark.parametrize("name", BEHIND)
