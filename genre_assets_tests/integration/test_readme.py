@@ -35,7 +35,10 @@ def test_every_make_target_of_the_readme_exists() -> None:
 def test_every_link_of_the_readme_leads_somewhere() -> None:
     links = [link for link in re.findall(r"\]\(([^)]+)\)", README) if not link.startswith("http")]
     assert len(links) > 5
-    assert [link for link in links if not (ROOT / link).exists()] == []
+    assert [link for link in links if not (ROOT / link.partition("#")[0]).exists()] == []
+    for page, _, place in (link.partition("#") for link in links):
+        headings = re.findall(r"(?m)^#+ (.*)$", (ROOT / page).read_text()) if place else []
+        assert not place or place in {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_the_steps_of_the_readme_work_as_written(stack: Stack, tmp_path: Path) -> None:
