@@ -96,6 +96,18 @@ def parse_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
+def parquet_frame(data: bytes) -> "pd.DataFrame":
+    """The rows of a Parquet file. Raises what pandas and Arrow raise where it is none.
+
+    Read from a buffer of Arrow's own: the threads that read ahead in a Python file may let go of it when the interpreter is
+    ending, which aborts the process (exit code 134 in place of the command's).
+    """
+    import pandas as pd
+    import pyarrow as pa
+
+    return pd.read_parquet(pa.BufferReader(data), pre_buffer=False)
+
+
 class ObjectStore:
     """Reads and writes objects. Raises `FileNotFoundError` for a missing object, `TransientFailure` if S3 is away."""
 
@@ -215,12 +227,11 @@ class ObjectStore:
 
     def read_parquet(self, bucket: str, key: str) -> "pd.DataFrame":
         """The object as a DataFrame. Raises `DamagedObject` if it is no Parquet file."""
-        import pandas as pd
         import pyarrow as pa
 
-        data = io.BytesIO(self.get_bytes(bucket, key))
+        data = self.get_bytes(bucket, key)
         try:
-            return pd.read_parquet(data)
+            return parquet_frame(data)
         except (ValueError, OSError, pa.ArrowException) as error:
             raise DamagedObject(_damaged(bucket, key, "Parquet", error)) from error
 

@@ -17,7 +17,7 @@ import numpy as np
 from genre_assets.errors import BadInput
 from genre_assets.labels import RULE, LabelSet, name_for
 from genre_assets.models.data.split import SPLITS
-from genre_assets.store import ObjectStore, parse_uri
+from genre_assets.store import ObjectStore, parquet_frame, parse_uri
 from genre_assets.text import visible
 
 if TYPE_CHECKING:
@@ -155,6 +155,6 @@ def _parsed(data: bytes, address: str) -> "pd.DataFrame":
     import pyarrow as pa
 
     try:
-        return pd.read_csv(io.BytesIO(data)) if address.endswith(".csv") else pd.read_parquet(io.BytesIO(data))
+        return pd.read_csv(io.BytesIO(data)) if address.endswith(".csv") else parquet_frame(data)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise BadInput(f"the feature table {address} is neither Parquet nor CSV: {error}") from error
