@@ -88,7 +88,7 @@ def test_a_service_that_hangs_is_restarted(stack: Stack, service: str) -> None:
     until(lambda: leader(stack, service).pid != process.pid and all_healthy(stack), "another process serves", 60)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize("number", [signal.SIGSTOP, pytest.param(signal.SIGKILL, marks=pytest.mark.long)])
 def test_the_code_servers_child_comes_back(stack: Stack, number: signal.Signals) -> None:
     child = behind(stack, "dagster-code", "api grpc")
     child.send_signal(number)

@@ -56,7 +56,7 @@ def below(registry: ModelRegistry, run: Run) -> list[Run]:
     return list(registry._client.search_runs([registry._experiment()], query))
 
 
-@pytest.mark.parametrize("job", ["build", "retrain"])
+@pytest.mark.parametrize("job", ["build", pytest.param("retrain", marks=pytest.mark.long)])
 def test_a_run_of_the_job_is_one_run_of_mlflow_with_its_experiments_below_it(
     job: str, ready: dict[str, Any], registry: ModelRegistry
 ) -> None:

@@ -83,7 +83,10 @@ def channel(fault: str) -> Iterator[str]:
         thread.join()
 
 
-@pytest.mark.parametrize("fault", ["has no index", "cuts its packages", "hangs"])
+@pytest.mark.parametrize(
+    "fault",
+    ["hangs", *(pytest.param(fault, marks=pytest.mark.long) for fault in ("has no index", "cuts its packages"))],
+)
 def test_the_wheels_take_over(
     execution_environment: Environment,
     s3_settings: Settings,

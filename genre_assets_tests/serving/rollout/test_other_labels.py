@@ -30,7 +30,9 @@ def other_labels(kind: str, labels: tuple[str, ...]) -> tuple[str, ...]:
     return {"one more": (*labels, "polka"), "renamed": ("wren", *labels[1:]), "fewer": labels[:3]}[kind]
 
 
-@pytest.mark.parametrize("kind", ["one more", "renamed", "fewer"])
+@pytest.mark.parametrize(
+    "kind", ["one more", *(pytest.param(kind, marks=pytest.mark.long) for kind in ("renamed", "fewer"))]
+)
 def test_a_release_of_other_labels_loses_no_request_and_old_clients_see_its_labels(
     live: LiveStack, tmp_path: Path, kind: str
 ) -> None:
