@@ -10,7 +10,8 @@ import os
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,22 @@ GIVE_UP_SECONDS = 1800.0
 
 def run() -> list[dict[str, Any]]:
     """Seconds until it is live and watched, until the story ends, and how many new clips are answered rightly."""
+    with stack_beside_sounds(CLIPS) as (home, folder):
+        return _measure(load_settings(home), folder)
+
+
+@contextmanager
+def stack_beside_sounds(clips: int) -> Iterator[tuple[Path, Path]]:
+    """A stack of its own that is up, and a folder of so many synthetic clips for each label; both are gone afterwards."""
     with tempfile.TemporaryDirectory() as name:
         folder, home = Path(name) / "audio", Path(name) / "home"
         for seed, (label, sound) in enumerate(SOUNDS.items()):
-            write(folder, label, sound, seed, clips=CLIPS)
+            write(folder, label, sound, seed, clips=clips)
         try:
-            _done(home, "up")
-            return _measure(load_settings(home), folder)
+            done(home, "up")
+            yield home, folder
         finally:
-            _done(home, "down")
+            done(home, "down")
 
 
 def _measure(settings: Settings, folder: Path) -> list[dict[str, Any]]:
@@ -62,7 +70,7 @@ def _measure(settings: Settings, folder: Path) -> list[dict[str, Any]]:
     ]
 
 
-def _done(home: Path, *words: str) -> None:
+def done(home: Path, *words: str) -> None:
     with _command(home, *words) as command:
         if command.wait(GIVE_UP_SECONDS):
             raise RuntimeError(f"genre-assets {' '.join(words)} failed\n{logs(home)}")

@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from benchmarks import servingstack as bench_of
 from benchmarks.figures import Result
 from benchmarks.serving_door import alternating
 from genre_assets.triton.protocol import AUDIO, ENSEMBLE
+from genre_assets_tests.waiting import until
 
 COMMAND = "python -m benchmarks.run gateway_cost"
 ROUNDS, WARM_ROUNDS = 200, 20
@@ -64,11 +64,7 @@ def gateway(live: bench_of.Bench) -> Iterator[int]:
         root = Path(__file__).resolve().parents[1]
         process = subprocess.Popen(command, env={**outside, **settings}, cwd=root)
         try:
-            end = time.monotonic() + 60
-            while not lives():
-                if time.monotonic() > end:
-                    raise RuntimeError("the gateway does not open")
-                time.sleep(0.1)
+            until(lives, "the gateway opens", 60, 0.1)
             yield process.pid
         finally:
             process.terminate()

@@ -7,7 +7,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from benchmarks.figures import Result
 from genre_assets.stack.services.triton_door import MEMORY
 from genre_assets.triton.control import TritonControl
 from genre_assets.triton.protocol import AUDIO, ENSEMBLE
+from genre_assets_tests.waiting import until
 
 ROUNDS, WARM_ROUNDS = 200, 20
 PORTS = (18_400, 18_401)
@@ -68,11 +68,7 @@ def door(live: bench_of.Bench) -> Iterator[int]:
         process = subprocess.Popen(command, env={**outside, **settings, **MEMORY}, cwd=root)
         try:
             control = TritonControl(f"127.0.0.1:{http}")
-            end = time.monotonic() + 30
-            while not control.live():
-                if time.monotonic() > end:
-                    raise RuntimeError("the door does not open")
-                time.sleep(0.1)
+            until(control.live, "the door opens", 30, 0.1)
             yield process.pid
         finally:
             process.terminate()

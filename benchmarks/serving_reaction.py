@@ -6,7 +6,6 @@ it counts for the reaction and not for the time of another one. GENRE_BENCH_STOR
 """
 
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks._audio_common import at_most
-from benchmarks.audio_to_live import _done
+from benchmarks.audio_to_live import done, stack_beside_sounds
 from genre_assets.database import Database
 from genre_assets.settings import load_settings
-from genre_assets_tests.integration.test_any_labels import SOUNDS, write
 
 STORIES = int(os.environ.get("GENRE_BENCH_STORIES", "6"))
 CLIPS = 12
@@ -31,18 +29,11 @@ WHERE r.actor = 'drift' AND r.route = 'fallback' AND r.switched_at IS NOT NULL G
 
 def run() -> list[dict[str, Any]]:
     """Seconds to the fallback, of a demo that finds everything built, and of a run that finds nothing to do."""
-    with tempfile.TemporaryDirectory() as name:
-        folder, home = Path(name) / "audio", Path(name) / "home"
-        for seed, (label, sound) in enumerate(SOUNDS.items()):
-            write(folder, label, sound, seed, clips=CLIPS)
-        try:
-            _done(home, "up")
-            stories = [_timed(home, "demo", "--audio", str(folder)) for _ in range(STORIES)]
-            idle = [_timed(home, "run") for _ in range(3)]
-            database = Database(load_settings(home).database_url.get_secret_value())
-            reactions = [row["seconds"] for row in database.rows(REACTIONS)]
-        finally:
-            _done(home, "down")
+    with stack_beside_sounds(CLIPS) as (home, folder):
+        stories = [_timed(home, "demo", "--audio", str(folder)) for _ in range(STORIES)]
+        idle = [_timed(home, "run") for _ in range(3)]
+        database = Database(load_settings(home).database_url.get_secret_value())
+        reactions = [row["seconds"] for row in database.rows(REACTIONS)]
     if not reactions:
         raise RuntimeError("drift moved no route")
     reaction = float(np.percentile(reactions, 95))
@@ -55,5 +46,5 @@ def run() -> list[dict[str, Any]]:
 
 def _timed(home: Path, *words: str) -> float:
     began = time.monotonic()
-    _done(home, *words)
+    done(home, *words)
     return time.monotonic() - began
