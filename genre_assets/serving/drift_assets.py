@@ -14,8 +14,8 @@ from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.serving import drift_checks
 from genre_assets.serving.drift import evaluate, pages, window_reports, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
@@ -23,8 +23,8 @@ from genre_assets.serving.feedback.labels import Taken
 from genre_assets.serving.feedback.training_clips import Brought
 from genre_assets.serving.promotion import replica_state, retraining_requests, route_state
 from genre_assets.serving.promotion.moves import Standing
-from genre_assets.serving.promotion.state import Decision
-from genre_assets.serving.promotion.state import Rules as PromotionRules
+from genre_assets.serving.promotion.policy import Decision
+from genre_assets.serving.promotion.policy import Rules as PromotionRules
 from genre_assets.settings import Settings
 from genre_assets.store import LINK_LASTS, ObjectStore
 

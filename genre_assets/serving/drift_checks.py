@@ -6,9 +6,9 @@ import dagster as dg
 
 from genre_assets.database import Database
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.evaluate import is_bad
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 
 ASSET = dg.AssetKey("drift_reports")

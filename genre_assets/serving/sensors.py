@@ -18,8 +18,8 @@ from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.serving.promotion import replica_state, route_state
+from genre_assets.serving.promotion.policy import Rules as PromotionRules
 from genre_assets.serving.promotion.run_requests import Attempt, next_run
-from genre_assets.serving.promotion.state import Rules as PromotionRules
 from genre_assets.serving.rollout import reconciliation
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client

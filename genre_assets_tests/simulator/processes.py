@@ -25,7 +25,7 @@ from genre_assets.serving import assets, sensors
 from genre_assets.serving.alerts import manager, sources
 from genre_assets.serving.alerts.manager import Alerts, Delivered, _Sending
 from genre_assets.serving.drift import window_reports, window_store
-from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.rollout import live

@@ -10,8 +10,8 @@ from genre_assets.database import Database
 from genre_assets.serving.alerts import beats
 from genre_assets.serving.alerts.manager import ATTEMPTS
 from genre_assets.serving.drift import window_reports, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import Standing
 

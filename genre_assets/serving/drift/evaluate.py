@@ -9,10 +9,10 @@ import numpy as np
 from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
-from genre_assets.serving.drift import answers, findings, null, reference, shadow, verdict, window_store
+from genre_assets.serving.drift import answers, detection, findings, null, reference, shadow, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import SHADOW, Cause, Finding, Findings, Property
 from genre_assets.serving.drift.null import Baseline
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import ClosedBy, Window
 from genre_assets.settings import Settings
@@ -167,7 +167,7 @@ def _by_reference(
         return dict.fromkeys(BY_REFERENCE, base)
     values = np.array(items["features"].tolist(), np.float32)
     rate, seed = settings.false_alarm_rate, int(window.id[-8:], 16)
-    drift = verdict.feature_drift(base, values, false_alarm_rate=rate, seed=seed)
+    drift = detection.feature_drift(base, values, false_alarm_rate=rate, seed=seed)
     found: Findings = {Property.FEATURE_DRIFT: findings.of_feature_drift(drift, len(items), rate)}
     own = references.find(window.epoch.version)
     if own is None or set(items["probabilities"].map(len)) != {len(own.reference.labels)}:

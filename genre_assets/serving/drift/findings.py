@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from genre_assets.serving.drift.verdict import FeatureDrift, Level
+from genre_assets.serving.drift.detection import FeatureDrift, Level
 
 TOP_FEATURES = 25  # named in the database; the report has all
 

@@ -11,9 +11,9 @@ import numpy as np
 from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.serving.drift import report, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.evaluate import References, sound_items
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore

@@ -16,10 +16,10 @@ from genre_assets.errors import GenreError
 from genre_assets.packaging import publish
 from genre_assets.packaging.release import Release
 from genre_assets.serving.drift import answers
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Cause, Finding, inconclusive
 from genre_assets.serving.drift.null import Baseline
 from genre_assets.serving.drift.reference import Floats
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.serving.drift import windows
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Finding, Findings
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.windows import ClosedBy, Epoch, LogRow, Rules, Window
 
 if TYPE_CHECKING:

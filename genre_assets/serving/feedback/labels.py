@@ -16,8 +16,8 @@ from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
 from genre_assets.labels import LabelSet
 from genre_assets.serving.drift import answers, findings, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Cause, Finding, Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.feedback import agreement
 from genre_assets.serving.feedback.label_lists import GivenLabel, read_labels

@@ -18,12 +18,12 @@ from genre_assets import labels as label_set
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.evaluate import References, sound_items
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.null import Baseline
 from genre_assets.serving.drift.reference import Floats
 from genre_assets.serving.drift.shadow import IdleModels
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.feedback import agreement, label_studio, selection
 from genre_assets.settings import Settings

@@ -7,7 +7,7 @@ from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.migrations import VERSION_TABLE
 from genre_assets.serving.drift import window_reports, window_store
-from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.windows import ClosedBy, Rules
 from genre_assets_tests.serving.drift.data import START, log_rows
 

@@ -16,12 +16,12 @@ from genre_assets.inference import request_log
 from genre_assets.inference.request_log import Row
 from genre_assets.labels import of_names
 from genre_assets.serving.drift import evaluate, null, reference, shadow, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.windows import Rules as WindowRules
 from genre_assets.serving.feedback import backfill, label_lists, labels, review
 from genre_assets.serving.promotion import retraining_requests
-from genre_assets.serving.promotion.state import Decision, Rules
+from genre_assets.serving.promotion.policy import Decision, Rules
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.labelled import TEN, keep_ten
