@@ -210,7 +210,7 @@ def _too_few(items: int, trained: int, window: Window, settings: Settings) -> Fi
     if window.closed_by is ClosedBy.AGE:
         hours = settings.window_oldest_seconds / 3600
         return findings.inconclusive(
-            Cause.AGE, f"nothing could be judged for {hours:.0f} h: {items} of {minimum} items"
+            Cause.AGE, f"nothing could be evaluated for {hours:.0f} h: {items} of {minimum} items"
         )
     cause = Cause.SWITCH if window.closed_by is ClosedBy.SWITCH else Cause.THIN
     why = "another model took over" if cause is Cause.SWITCH else "its time was up"
