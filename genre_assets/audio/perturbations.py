@@ -22,7 +22,8 @@ def gain(samples: Samples, factor: float) -> Samples:
 def clipping(samples: Samples, factor: float) -> Samples:
     """Overdriven: the highest sample would be at `factor`, and everything above 1 is cut off."""
     loud = samples * np.float32(factor / max(float(np.abs(samples).max()), 1e-9))
-    return np.clip(loud, -1, 1)
+    cut: Samples = np.clip(loud, -1, 1)
+    return cut
 
 
 def band_limit(samples: Samples, rate: int, low: float, high: float, *, order: int = 4) -> Samples:
