@@ -269,7 +269,7 @@ def patched(world_of: Callable[[], World]) -> Iterator[None]:
     client_of = SimpleNamespace(from_settings=lambda *_: nullcontext(world_of()))
     with (
         mock.patch.multiple(
-            sensors, datetime=Clock, ModelRepository=lambda _: world_of().files, _judge=lambda *_: judge(world_of())
+            sensors, datetime=Clock, ModelRepository=lambda _: world_of().files, _evaluate=lambda *_: judge(world_of())
         ),
         mock.patch.multiple(route_state, datetime=Clock),
         mock.patch.multiple(window_store, datetime=Clock),

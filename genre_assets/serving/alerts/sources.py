@@ -164,10 +164,8 @@ def tell_freshness(facts: Freshness, rules: Rules, now: datetime, alerts: Alerts
         alerts.report("stale:windows", "a window waits to be evaluated", body, links=links)
     else:
         alerts.resolve("stale:windows", "every window is evaluated")
-    if facts.unjudged_since is not None and now - facts.unjudged_since > rules.oldest + rules.longest:
-        body = (
-            f"no window since {facts.unjudged_since:%Y-%m-%d %H:%M:%S} UTC could be evaluated: see its checks for why"
-        )
+    if facts.unevaluated_since is not None and now - facts.unevaluated_since > rules.oldest + rules.longest:
+        body = f"no window since {facts.unevaluated_since:%Y-%m-%d %H:%M:%S} UTC could be evaluated: see its checks for why"
         alerts.report("stale:drift", "nothing is known about drift", body, severity="warning", links=links)
     else:
         alerts.resolve("stale:drift", "a window was evaluated")

@@ -1,4 +1,4 @@
-"""Windows to verdicts: finds the reference, compares, keeps what was found. Repeatable; a window is judged once."""
+"""Windows to verdicts: finds the reference, compares, keeps what was found. Repeatable; a window is evaluated once."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ class References:
 
 
 def evaluate_waiting(database: Database, store: ObjectStore, settings: Settings) -> Iterator[DriftResult]:
-    """Judge every window that waits, oldest first; each verdict is in the database before the next window's turn."""
+    """Evaluate every window that waits, oldest first; each verdict is in the database before the next window's turn."""
     references = References(store, settings)
     for waiting in window_store.unevaluated(database):
         yield evaluate(database, references, settings, waiting.window)
@@ -104,7 +104,7 @@ def evaluate_waiting(database: Database, store: ObjectStore, settings: Settings)
 def evaluate(
     database: Database, references: References, settings: Settings, window: Window, *, again: bool = False
 ) -> DriftResult:
-    """Judge one window and keep the verdict; `again` replaces one that is there."""
+    """Evaluate one window and keep the verdict; `again` replaces one that is there."""
     rows = window_store.rows(database, window)
     version = references.version_for(database, window)
     found = evaluate_rows(rows, window, references, version, settings, window_store.earlier_p95(database, window))
@@ -132,7 +132,7 @@ def evaluate_rows(
     settings: Settings,
     earlier_p95: Sequence[float] = (),
 ) -> Findings:
-    """Every property of one window. Never raises on bad data: what cannot be judged is inconclusive, with its cause."""
+    """Every property of one window. Never raises on bad data: what cannot be evaluated is inconclusive, with its cause."""
     failed = rows[rows["error_code"].notna()]
     answered = rows[rows["error_code"].isna()]
     unsound = sum(not _finite(values) for values in answered["features"])
@@ -159,7 +159,7 @@ def sound_items(rows: "pd.DataFrame") -> "pd.DataFrame":
 def _by_reference(
     items: "pd.DataFrame", trained: int, window: Window, references: References, version: int | None, settings: Settings
 ) -> Findings:
-    """The properties that need a reference; if one cannot be judged, none can, for the same cause."""
+    """The properties that need a reference; if one cannot be evaluated, none can, for the same cause."""
     if len(items) < settings.window_minimum:
         return dict.fromkeys(BY_REFERENCE, _too_few(len(items), trained, window, settings))
     base = _usable_reference(items, window, references, version)

@@ -1,6 +1,6 @@
 """Shadow scores: what the model that does not serve would have answered to a window's items.
 
-Champion and fallback are so judged on the same items. The idle model is taken from the release that is live and run on
+Champion and fallback are so compared on the same items. The idle model is taken from the release that is live and run on
 the logged feature rows (one segment of each item), in the drift run, never in the server.
 """
 

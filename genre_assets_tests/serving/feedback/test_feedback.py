@@ -180,7 +180,7 @@ def test_backfill_judges_past_windows_anew_and_says_what_changed(
     seen: list[str] = []
     done = backfill.backfill(database, store, settings, on_window=lambda judged: seen.append(judged.window.id))
     assert seen == ids
-    assert (done.judged, [change[:2] for change in done.changed]) == (2, [(ids[0], "detected")])
+    assert (done.evaluated, [change[:2] for change in done.changed]) == (2, [(ids[0], "detected")])
     assert len(list(store.list(settings.serving_bucket, "drift/"))) == 2
     assert backfill.backfill(database, store, settings).changed == ()
     assert backfill.backfill(database, store, settings, since=datetime.now(UTC) + timedelta(days=1)).judged == 0
