@@ -183,7 +183,7 @@ def test_backfill_judges_past_windows_anew_and_says_what_changed(
     assert (done.evaluated, [change[:2] for change in done.changed]) == (2, [(ids[0], "detected")])
     assert len(list(store.list(settings.serving_bucket, "drift/"))) == 2
     assert backfill.backfill(database, store, settings).changed == ()
-    assert backfill.backfill(database, store, settings, since=datetime.now(UTC) + timedelta(days=1)).judged == 0
+    assert backfill.backfill(database, store, settings, since=datetime.now(UTC) + timedelta(days=1)).evaluated == 0
 
 
 class Idle:
