@@ -224,16 +224,6 @@ def test_items_that_are_not_looked_at_are_told(alerts: Alerts) -> None:
     assert alerts.open_keys() == []
 
 
-def test_an_alert_that_an_earlier_release_opened_resolves_by_its_former_key(alerts: Alerts, receiver: Receiver) -> None:
-    for former in sources.FORMER_KEYS:
-        alerts.report(former, "as it was called", "a window waits", now=NOW - HOUR)
-    sources.tell_freshness(Freshness(NOW, NOW - HOUR, NOW - 26 * HOUR), RULES, NOW, alerts, "")
-    assert alerts.open_keys() == ["stale:windows", "stale:drift"]
-    alerts.deliver()
-    opened = [("opened", key) for key in ("stale:drift", "stale:judged", "stale:verdicts", "stale:windows")]
-    assert sorted(receiver.kinds()) == [*opened, ("resolved", "stale:judged"), ("resolved", "stale:verdicts")]
-
-
 def test_before_the_first_answer_nothing_is_stale(alerts: Alerts) -> None:
     sources.tell_freshness(Freshness(None, None, None), RULES, NOW, alerts, "")
     assert alerts.open_keys() == []
