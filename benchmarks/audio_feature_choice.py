@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt
 
 from benchmarks._audio_common import clips, row
+from genre_assets.audio import perturbations
 from genre_assets.audio.decoding import segments
 from genre_assets.audio.decoding.decode import Clip, decode
 from genre_assets.audio.dsp.filters import Floats
@@ -36,28 +36,18 @@ PARTS: dict[str, tuple[str, ...]] = {
     "modulation": ("modulation_",),
 }
 ALTERATIONS: dict[str, Callable[[Floats, int], Floats]] = {
-    "12 dB quieter": lambda samples, _: samples * np.float32(0.25),
+    "12 dB quieter": lambda samples, _: perturbations.gain(samples, 0.25),
     "mp3 and back": lambda samples, rate: _through_mp3(samples, rate),
-    "low-passed at 4 kHz": lambda samples, rate: _low_passed(samples, rate, 4000.0),
-    "noise at 25 dB": lambda samples, _: _with_noise(samples, 25.0),
+    "low-passed at 4 kHz": lambda samples, rate: perturbations.band_limit(samples, rate, 0, 4000, order=8),
+    "noise at 25 dB": lambda samples, _: perturbations.white_noise(samples, 25, np.random.default_rng(0)),
 }
 
 
 def _through_mp3(samples: Floats, rate: int) -> Floats:
+    """By libsndfile at its usual quality: `perturbations.mp3` is of a stated rate, which is another measurement."""
     file = io.BytesIO()
     soundfile.write(file, samples, rate, format="MP3", subtype="MPEG_LAYER_III")
     return decode(file.getvalue()).samples
-
-
-def _low_passed(samples: Floats, rate: int, hertz: float) -> Floats:
-    filtered: Floats = sosfilt(butter(8, hertz, fs=rate, output="sos"), samples).astype(np.float32)
-    return filtered
-
-
-def _with_noise(samples: Floats, decibels: float) -> Floats:
-    noise = np.random.default_rng(0).standard_normal(len(samples)) * samples.std() * 10 ** (-decibels / 20)
-    noisy: Floats = (samples + noise).astype(np.float32)
-    return noisy
 
 
 def features_of(clip: Clip, feature_set: str, alter: Callable[[Floats, int], Floats] | None = None) -> Table:

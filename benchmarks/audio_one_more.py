@@ -101,7 +101,7 @@ def _beside(
 ) -> tuple[float, float, tuple[float, float]]:
     """Seconds, CPU seconds and the seconds of both halves of what a run does for a new file."""
     store.put_bytes(settings.raw_bucket, key, file)
-    genre = key.split("/")[0]
+    genre = key.split("/", maxsplit=1)[0]
     started, cpu = time.monotonic(), _cpu()
     done = inventory.update(store, settings, [genre], index=index)
     between = time.monotonic()

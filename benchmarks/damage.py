@@ -1,50 +1,13 @@
 """Ways in which audio gets worse, each on mono samples: gain, filters, codecs, noise, speed, no music at all."""
 
-import io
 from collections.abc import Callable
 
 import numpy as np
 
 from benchmarks.drifttools import Floats
-from genre_assets.audio.decoding.decode import decode
+from genre_assets.audio import perturbations
 
 Perturbation = Callable[[Floats, int, np.random.Generator], Floats]
-
-
-def gain(decibel: float) -> Perturbation:
-    """Quieter (or louder) by so much."""
-    return lambda samples, _rate, _random: samples * np.float32(10 ** (decibel / 20))
-
-
-def low_pass(samples: Floats, rate: int, _random: np.random.Generator) -> Floats:
-    """Nothing above 4 kHz."""
-    spectrum = np.fft.rfft(samples)
-    spectrum[np.fft.rfftfreq(len(samples), 1 / rate) > 4000] = 0
-    return np.asarray(np.fft.irfft(spectrum, n=len(samples)), np.float32)
-
-
-def noise(samples: Floats, _rate: int, random: np.random.Generator) -> Floats:
-    """White noise 20 dB below the music."""
-    level = np.sqrt(np.mean(samples**2)) / 10
-    return np.asarray(samples + random.standard_normal(len(samples)) * level, np.float32)
-
-
-def mp3(samples: Floats, rate: int, _random: np.random.Generator) -> Floats:
-    """Through an mp3 of 32 kbit/s and back."""
-    import av
-
-    buffer = io.BytesIO()
-    with av.open(buffer, "w", format="mp3") as file:
-        stream = file.add_stream("mp3", rate=rate, layout="mono", bit_rate=32_000)
-        frame = av.AudioFrame.from_ndarray(samples[None], format="fltp", layout="mono")
-        frame.sample_rate = rate
-        resampler = av.AudioResampler(
-            format="fltp", layout="mono", rate=rate, frame_size=stream.codec_context.frame_size
-        )
-        for piece in (*resampler.resample(frame), *resampler.resample(None)):
-            file.mux(stream.encode(piece))
-        file.mux(stream.encode(None))
-    return decode(buffer.getvalue()).samples[: len(samples)]
 
 
 def faster(samples: Floats, _rate: int, _random: np.random.Generator) -> Floats:
@@ -73,11 +36,11 @@ def speech(samples: Floats, rate: int, random: np.random.Generator) -> Floats:
 
 
 PERTURBATIONS: dict[str, Perturbation] = {
-    "gain -6 dB": gain(-6),
-    "gain -12 dB": gain(-12),
-    "low-pass 4 kHz": low_pass,
-    "mp3 at 32 kbit/s": mp3,
-    "noise at 20 dB": noise,
+    "gain -6 dB": lambda samples, _rate, _random: perturbations.gain(samples, 10 ** (-6 / 20)),
+    "gain -12 dB": lambda samples, _rate, _random: perturbations.gain(samples, 10 ** (-12 / 20)),
+    "low-pass 4 kHz": lambda samples, rate, _random: perturbations.brick_wall(samples, rate, 0, 4000),
+    "mp3 at 32 kbit/s": lambda samples, rate, _random: perturbations.mp3(samples, rate, 32_000)[0],
+    "noise at 20 dB": lambda samples, _rate, random: perturbations.white_noise(samples, 20, random),
     "10 % faster": faster,
     "synthetic speech": speech,
 }

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from benchmarks.drifttools import columns, figure, split, table
 from benchmarks.figures import Result
 from genre_assets.serving.drift import mix, null, reference, stages
-from genre_assets.serving.drift.verdict import FeatureDrift, feature_drift
+from genre_assets.serving.drift.detection import FeatureDrift, feature_drift
 from genre_assets_tests.serving.drift.data import reference_frame
 
 ITEMS = 128

@@ -9,7 +9,7 @@ import numpy as np
 from benchmarks.drifttools import Split, figure, split
 from benchmarks.figures import Result
 from genre_assets.genres import GENRES
-from genre_assets.serving.drift.verdict import feature_drift
+from genre_assets.serving.drift.detection import feature_drift
 
 RATE = 0.01
 BAR = 0.015

@@ -18,7 +18,7 @@ from genre_assets.audio.decoding.decode import decode
 from genre_assets.audio.extract import FEATURE_SETS, extract
 from genre_assets.genres import GENRES
 from genre_assets.serving.drift import null, reference
-from genre_assets.serving.drift.verdict import feature_drift
+from genre_assets.serving.drift.detection import feature_drift
 
 RATE = 0.01
 SIZES = (16, 32, 64)

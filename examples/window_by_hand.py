@@ -6,8 +6,8 @@ import numpy as np
 
 from genre_assets.database import Database
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import feature_drift
 from genre_assets.serving.drift.evaluate import References, sound_items
-from genre_assets.serving.drift.verdict import feature_drift
 from genre_assets.settings import load_settings
 from genre_assets.store import ObjectStore, s3_client
 

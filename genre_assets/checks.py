@@ -72,8 +72,10 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Any:
 def _kind(values: Sequence[Any]) -> str:
     """Dagster's name for what the values of a column are."""
     kinds = {type(value) for value in values}
-    if kinds == {bool} or kinds == {int}:
-        return "bool" if kinds == {bool} else "int"
+    if kinds == {bool}:
+        return "bool"
+    if kinds == {int}:
+        return "int"
     return "float" if kinds and kinds <= {int, float} else "string"
 
 

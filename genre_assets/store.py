@@ -15,6 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genre_assets.disk.whole import unfinished
 from genre_assets.errors import BadInput, DamagedObject, TransientFailure
 from genre_assets.settings import Settings
 
@@ -209,10 +210,8 @@ class ObjectStore:
     def download_file(self, bucket: str, key: str, path: Path) -> None:
         """Download to a local file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(path.name + ".part")
-        with translated(f"s3://{bucket}/{key}"):
-            self.client.download_file(bucket, key, str(partial))
-        partial.replace(path)
+        with unfinished(path) as part, translated(f"s3://{bucket}/{key}"):
+            self.client.download_file(bucket, key, str(part))
 
     def read_json(self, bucket: str, key: str) -> Any:
         """The object parsed as JSON. Raises `DamagedObject` if it is none."""

@@ -1,6 +1,5 @@
 """Where an archive lies: a folder, or a prefix of a bucket. Every file appears whole or not at all."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from genre_assets.disk.whole import unfinished
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
@@ -56,10 +56,8 @@ class Folder:
         target = self.path / name
         _closed_folder(target.parent)
         file.chmod(0o600)
-        with file.open("rb") as written:
-            os.fsync(written.fileno())
-        shutil.move(file, target.with_name(f"{target.name}.part"))  # over a border of disks it copies
-        target.with_name(f"{target.name}.part").replace(target)
+        with unfinished(target, synced=True) as part:
+            shutil.move(file, part)  # over a border of disks it copies
 
     def fetch(self, name: str, to: Path) -> Path:  # noqa: ARG002  # it is on disk already
         """See `Place`."""

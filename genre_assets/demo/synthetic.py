@@ -13,6 +13,7 @@ import numpy as np
 
 from genre_assets.demo import instruments as i
 from genre_assets.demo.instruments import RATE, Instrument, Signal
+from genre_assets.disk.whole import unfinished
 from genre_assets.genres import GENRES
 
 SUFFIX = "synthetic"
@@ -203,6 +204,5 @@ def _write(genre: str, number: int, seed: int, path: Path) -> None:
     import soundfile
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".part")
-    soundfile.write(unfinished, compose(genre, number, seed=seed), RATE, format="WAV", subtype="PCM_16")
-    unfinished.replace(path)
+    with unfinished(path) as part:
+        soundfile.write(part, compose(genre, number, seed=seed), RATE, format="WAV", subtype="PCM_16")

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_assets.audio import perturbations
 from genre_assets.audio.decoding.decode import Clip, decode
 from genre_assets.audio.find_audio import SUFFIXES, find_audio
 from genre_assets.audio.sources import Folder
@@ -80,12 +81,8 @@ def telephone(
     samples: NDArray[np.float32], sample_rate: int, random: np.random.Generator, *, gain_db: float = -12.0
 ) -> NDArray[np.float32]:
     """Band-limit mono samples to 300-1,500 Hz, lower them by `gain_db`, add white noise 20 dB below them."""
-    spectrum = np.fft.rfft(samples)
-    frequency = np.fft.rfftfreq(len(samples), 1 / sample_rate)
-    spectrum[(frequency < 300) | (frequency > 1500)] = 0
-    narrow = np.fft.irfft(spectrum, n=len(samples)) * 10 ** (gain_db / 20)
-    noise = random.standard_normal(len(samples)) * np.sqrt(np.mean(narrow**2)) / 10
-    return np.asarray(narrow + noise, dtype=np.float32)
+    narrow = perturbations.brick_wall(samples, sample_rate, 300, 1500)
+    return perturbations.white_noise(perturbations.gain(narrow, 10 ** (gain_db / 20)), 20, random)
 
 
 def wav_bytes(samples: NDArray[np.float32], sample_rate: int) -> bytes:

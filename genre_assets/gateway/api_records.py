@@ -87,22 +87,22 @@ async def labels(backend: Here) -> dict[str, Any]:
 async def windows(backend: Here, limit: Limit = 50) -> dict[str, list[dict[str, Any]]]:
     """The newest first."""
     found = await backend.ask(window_store.newest, backend.database, limit)
-    return {"windows": [window_as_json(judged) for judged in found]}
+    return {"windows": [window_as_json(result) for result in found]}
 
 
-def window_as_json(judged: DriftResult) -> dict[str, Any]:
+def window_as_json(result: DriftResult) -> dict[str, Any]:
     """A window with its findings, and where its report opens."""
-    return {**judged.as_json(), "report": f"/v1/windows/{judged.window.id}/report" if judged.report else None}
+    return {**result.as_json(), "report": f"/v1/windows/{result.window.id}/report" if result.report else None}
 
 
 @router.get("/windows/{window}/report", include_in_schema=False, dependencies=[OPERATOR])
 async def report(window: str, backend: Here) -> Response:
     """The page of a window as it was drawn; its scripts run in a sandbox of their own."""
-    judged = await backend.ask(window_store.by_id, backend.database, window)
-    if judged is None or judged.report is None:
+    result = await backend.ask(window_store.by_id, backend.database, window)
+    if result is None or result.report is None:
         raise Problem(HTTPStatus.NOT_FOUND, f"there is no report of a window {window[:100]!r}")
-    content = await backend.ask(backend.store.get_bytes, backend.settings.serving_bucket, judged.report)
-    if judged.report == keys.report(window, "html"):
+    content = await backend.ask(backend.store.get_bytes, backend.settings.serving_bucket, result.report)
+    if result.report == keys.report(window, "html"):
         # It brings its own scripts and styles inline; the sandbox keeps them from this origin.
         return HTMLResponse(content, headers={"Content-Security-Policy": "sandbox allow-scripts"})
     return Response(content, media_type="application/json")

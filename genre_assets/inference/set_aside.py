@@ -8,6 +8,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from genre_assets.disk.whole import write_whole
 from genre_assets.inference.request_rows import Refused
 
 
@@ -23,9 +24,7 @@ class SetAside:
         path = self.folder / f"{segment}.jsonl"
         known = path.exists()
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        unfinished = path.with_suffix(".new")
-        unfinished.write_text("".join(json.dumps({"why": r.why, "row": r.line}) + "\n" for r in refused))
-        unfinished.replace(path)
+        write_whole(path, "".join(json.dumps({"why": r.why, "row": r.line}) + "\n" for r in refused))
         return 0 if known else len(refused)
 
     def bound(self) -> int:

@@ -14,7 +14,7 @@ from genre_assets.audio import groups, splits
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.checks import as_shown
-from genre_assets.models.data import stored, training
+from genre_assets.models.data import training, training_store
 from genre_assets.models.data.split import SPLITS
 from genre_assets.models.families.catalogue import FAMILIES
 from genre_assets.models.families.classifier import Family
@@ -42,7 +42,7 @@ def training_set(
     feature tables (`genre-assets ingest --table`, `GENRE_FEATURE_TABLES`) may stand in for audio, and may bring their own
     splits.
     """
-    source = stored.read_rows(store, settings)
+    source = training_store.read_rows(store, settings)
     feature_set = FEATURE_SETS[source.feature_set]
     made = training.build(
         source.rows,
@@ -55,7 +55,7 @@ def training_set(
         splits=splits.read(store, settings),
         min_clips=settings.min_clips_per_genre,
     )
-    stored.write(store, settings, made)
+    training_store.write(store, settings, made)
     labels.keep_if_open(store, settings, source.labels)
     counts = training.recordings_by_genre(made)
     return dg.MaterializeResult(
@@ -98,7 +98,7 @@ def tuned_asset(family: Family) -> dg.AssetsDefinition:
         registry: dg.ResourceParam[ModelRegistry],
         mlflow: dg.ResourceParam[TrackedRun],
     ) -> dg.MaterializeResult[None]:
-        data = stored.read(store, settings)
+        data = training_store.read(store, settings)
         outcome = experiment.obtain(family, data, settings, registry, mlflow.run_id)
         return _model_result(context, mlflow, family.name, outcome)
 
@@ -117,7 +117,7 @@ def voting_model(
     mlflow: dg.ResourceParam[TrackedRun],
 ) -> dg.MaterializeResult[None]:
     """The mean of the families' probabilities, as one more registered ONNX model: one more candidate for champion."""
-    data = stored.read(store, settings)
+    data = training_store.read(store, settings)
     outcome = experiment.obtain_vote(data, settings, registry, mlflow.run_id)
     return _model_result(context, mlflow, vote.NAME, outcome)
 
@@ -137,7 +137,7 @@ def champion_models(
     audio by the same kind of bound, and is retrained with new data. If no model qualifies, there is no fallback, and the
     check `there_is_a_fallback` fails with the reason.
     """
-    data = stored.read(store, settings)
+    data = training_store.read(store, settings)
     with tempfile.TemporaryDirectory() as folder:
         choice = champion.choose(registry, data, settings, store, Path(folder))
         candidates = champion.newest_of_each_family(registry, data.manifest.version)

@@ -4,7 +4,7 @@ import dataclasses
 
 import dagster as dg
 
-from genre_assets.models.data import quality, stored
+from genre_assets.models.data import quality, training_store
 from genre_assets.models.mlflow.registry import ModelRegistry
 from genre_assets.models.selection.fallback import Heard, fails_alike, objection_to
 from genre_assets.settings import Settings
@@ -19,7 +19,7 @@ def nothing_leaks_across_splits(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
     """No group, recording, file or near-duplicate row stands in two splits."""
-    return quality.no_leakage(stored.read(store, settings)).result()
+    return quality.no_leakage(training_store.read(store, settings)).result()
 
 
 @dg.asset_check(asset=TRAINING_SET, blocking=True)
@@ -27,7 +27,7 @@ def features_are_as_the_extractor_makes_them(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
     """The columns are those of the feature set, in order, 32-bit and finite."""
-    return quality.feature_schema(stored.read(store, settings)).result()
+    return quality.feature_schema(training_store.read(store, settings)).result()
 
 
 @dg.asset_check(asset=TRAINING_SET)
@@ -35,7 +35,7 @@ def classes_are_balanced(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
     """No genre has more than five times the recordings of another (a warning: imbalance is handled in training)."""
-    return quality.class_balance(stored.read(store, settings)).result(warn=True)
+    return quality.class_balance(training_store.read(store, settings)).result(warn=True)
 
 
 @dg.asset_check(asset=TRAINING_SET)
@@ -43,7 +43,7 @@ def every_genre_is_held_out(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
     """Every genre has training and held-out recordings (a warning: the figures say nothing about a genre without)."""
-    return quality.every_genre_in_every_part(stored.read(store, settings)).result(warn=True)
+    return quality.every_genre_in_every_part(training_store.read(store, settings)).result(warn=True)
 
 
 @dg.asset_check(asset=TRAINING_SET)
@@ -51,7 +51,7 @@ def no_column_is_constant(
     settings: dg.ResourceParam[Settings], store: dg.ResourceParam[ObjectStore]
 ) -> dg.AssetCheckResult:
     """Every feature varies over the training rows (a warning: a constant one carries nothing)."""
-    return quality.constant_columns(stored.read(store, settings)).result(warn=True)
+    return quality.constant_columns(training_store.read(store, settings)).result(warn=True)
 
 
 @dg.asset_check(asset=CHAMPION_MODELS, blocking=True)

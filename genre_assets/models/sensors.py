@@ -10,7 +10,7 @@ import dagster as dg
 
 from genre_assets.database import Database
 from genre_assets.errors import GenreError
-from genre_assets.models.data import stored
+from genre_assets.models.data import training_store
 from genre_assets.models.retraining import Decision, DriftedSince, Rules, Situation, decide
 from genre_assets.runs.automation import unfinished_runs
 from genre_assets.settings import Settings
@@ -62,9 +62,9 @@ def _situation(
     running: bool,
 ) -> tuple[Situation, dict[str, Any]]:
     """What is known now, and the cursor that spares the next tick reading features that have not changed."""
-    found = stored.look(store, settings)
+    found = training_store.look(store, settings)
     if cursor.get("digest") != found.digest or "news" not in cursor:
-        cursor = {**cursor, "digest": found.digest, "news": asdict(stored.news(store, settings))}
+        cursor = {**cursor, "digest": found.digest, "news": asdict(training_store.news(store, settings))}
     situation = Situation(
         now=time.time(),
         new_clips=cursor["news"]["recordings"],

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from genre_assets.disk.whole import unfinished
 from genre_assets.errors import BadInput
 from genre_assets.steps import Step, reached
 from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR
@@ -125,10 +126,8 @@ class ModelRepository:
         target = Path("releases") / release / "models"
         if self.path.is_symlink() and self.path.readlink() == target:
             return
-        unfinished = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        unfinished.unlink(missing_ok=True)
-        unfinished.symlink_to(target)
-        unfinished.replace(self.path)
+        with unfinished(self.path, own_name=True) as link:  # the first one is made without the lock
+            link.symlink_to(target)
         reached(Step.PROMOTE_LINK)
 
     def write_route(self, route: str, release: str | None = None) -> None:

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from genre_assets.disk.whole import write_whole
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.models.onnx.portable import ModelManifest, read_manifest
 from genre_assets.packaging import golden
@@ -155,9 +156,7 @@ def write_route(models_folder: Path, route: str) -> ModelConfig:
     config = with_route(present, route)
     if config == present:
         return config
-    unfinished = path.with_name(".config.pbtxt.new")
-    unfinished.write_text(to_pbtxt(config))
-    unfinished.replace(path)
+    write_whole(path, to_pbtxt(config))
     return config
 
 

@@ -14,8 +14,8 @@ from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.serving import drift_checks
 from genre_assets.serving.drift import evaluate, pages, window_reports, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
@@ -23,8 +23,8 @@ from genre_assets.serving.feedback.labels import Taken
 from genre_assets.serving.feedback.training_clips import Brought
 from genre_assets.serving.promotion import replica_state, retraining_requests, route_state
 from genre_assets.serving.promotion.moves import Standing
-from genre_assets.serving.promotion.state import Decision
-from genre_assets.serving.promotion.state import Rules as PromotionRules
+from genre_assets.serving.promotion.policy import Decision
+from genre_assets.serving.promotion.policy import Rules as PromotionRules
 from genre_assets.settings import Settings
 from genre_assets.store import LINK_LASTS, ObjectStore
 
@@ -146,23 +146,23 @@ def _labels_facts(taken: Taken, brought: Brought) -> dict[str, Any]:
 
 
 def _report(
-    instance: dg.DagsterInstance, database: Database, store: ObjectStore, settings: Settings, judged: DriftResult
+    instance: dg.DagsterInstance, database: Database, store: ObjectStore, settings: Settings, result: DriftResult
 ) -> None:
     """Report a window to Dagster: all alike and in order, since the page of the asset shows what was reported last."""
-    window = judged.window
+    window = result.window
     instance.report_runless_asset_event(
-        dg.AssetMaterialization("served_requests", "answered since the window before", _answered(database, judged))
+        dg.AssetMaterialization("served_requests", "answered since the window before", _answered(database, result))
     )
-    said = f"{judged.level}, {window.epoch.route}: {judged.reason}"
-    facts, tags = _facts(judged, store, settings), _tags(judged)
+    said = f"{result.level}, {window.epoch.route}: {result.reason}"
+    facts, tags = _facts(result, store, settings), _tags(result)
     instance.report_runless_asset_event(dg.AssetMaterialization(drift_checks.ASSET, said, facts, tags=tags))
-    for evaluation in drift_checks.evaluations(database, judged):
+    for evaluation in drift_checks.evaluations(database, result):
         instance.report_runless_asset_event(evaluation)
 
 
-def _answered(database: Database, judged: DriftResult) -> dict[str, Any]:
+def _answered(database: Database, result: DriftResult) -> dict[str, Any]:
     """What the log holds of a window: how many rows, by label and error, and the newest of them."""
-    window = judged.window
+    window = result.window
     counts = request_log.counts(database, since=window.opened_at, until=window.closed_at)
     newest = request_log.newest(database, until=window.closed_at, limit=LATEST)
     return {
@@ -176,27 +176,27 @@ def _answered(database: Database, judged: DriftResult) -> dict[str, Any]:
     }
 
 
-def _tags(judged: DriftResult) -> Mapping[str, str]:
+def _tags(result: DriftResult) -> Mapping[str, str]:
     """What a list of runs or events shows of a window."""
     return {
-        "genre/window": judged.window.id,
-        "genre/level": str(judged.level),
-        "genre/route": judged.window.epoch.route,
+        "genre/window": result.window.id,
+        "genre/level": str(result.level),
+        "genre/route": result.window.epoch.route,
     }
 
 
-def _facts(judged: DriftResult, store: ObjectStore, settings: Settings) -> dict[str, Any]:
+def _facts(result: DriftResult, store: ObjectStore, settings: Settings) -> dict[str, Any]:
     """What people want to know of a window at once; every property's headline in a table."""
-    window, drift = judged.window, judged.findings[Property.FEATURE_DRIFT].values
+    window, drift = result.window, result.findings[Property.FEATURE_DRIFT].values
     rows = [
         dg.TableRecord({"property": name, "level": finding.level.value, "finding": finding.headline})
-        for name, finding in judged.findings.items()
+        for name, finding in result.findings.items()
     ]
     return {
-        "result": f"{window.items} items of the {window.epoch.route}: {judged.level}. {judged.reason}",
+        "result": f"{window.items} items of the {window.epoch.route}: {result.level}. {result.reason}",
         "window": window.id,
-        "level": str(judged.level),
-        "reason": judged.reason,
+        "level": str(result.level),
+        "reason": result.reason,
         "items": window.items,
         "rows": window.rows,
         "route": window.epoch.route,
@@ -221,18 +221,18 @@ def drift_pages(
     database: dg.ResourceParam[Database],
 ) -> Iterator[dg.MaterializeResult[None]]:
     """Evidently's page and the plots of a window, for people. Slow, and nobody waits for it."""
-    judged = window_store.by_id(database, config.window) if config.window else window_store.newest_one(database)
-    if judged is None or judged.level is None:
-        context.log.warning(f"there is no judged window {config.window}".rstrip())
+    result = window_store.by_id(database, config.window) if config.window else window_store.newest_one(database)
+    if result is None or result.level is None:
+        context.log.warning(f"there is no evaluated window {config.window}".rstrip())
         return
-    drawn = pages.draw(database, store, settings, judged)
+    drawn = pages.draw(database, store, settings, result)
     for problem in drawn.problems:
-        context.log.error(f"window {judged.window.id}: {problem}")
+        context.log.error(f"window {result.window.id}: {problem}")
     plots = {name: dg.MetadataValue.md(plot) for name, plot in drawn.plots.items()}
     page = kept(store, settings, "report", drawn.key)
-    context.instance.add_run_tags(context.run.run_id, _tags(judged))
+    context.instance.add_run_tags(context.run.run_id, _tags(result))
     yield dg.MaterializeResult(
-        metadata={"result": f"{judged.level}: {judged.reason}", "window": judged.window.id, **page, **plots}
+        metadata={"result": f"{result.level}: {result.reason}", "window": result.window.id, **page, **plots}
     )
 
 

@@ -6,9 +6,9 @@ import dagster as dg
 
 from genre_assets.database import Database
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.evaluate import is_bad
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 
 ASSET = dg.AssetKey("drift_reports")
@@ -26,19 +26,19 @@ SPECS: Sequence[dg.AssetCheckSpec] = [
 ]
 
 
-def evaluations(database: Database, judged: DriftResult | None) -> list[dg.AssetCheckEvaluation]:
-    """Every check of a window (None: no window is judged yet, and nothing is wrong).
+def evaluations(database: Database, result: DriftResult | None) -> list[dg.AssetCheckEvaluation]:
+    """Every check of a window (None: no window is evaluated yet, and nothing is wrong).
 
-    It fails with ERROR when detected, with WARN when suspected or when it cannot be judged for a reason to be mended.
+    It fails with ERROR when detected, with WARN when suspected or when it cannot be evaluated for a reason to be mended.
     """
-    return [_evaluation(database, name, judged) for name in Property]
+    return [_evaluation(database, name, result) for name in Property]
 
 
-def _evaluation(database: Database, name: Property, judged: DriftResult | None) -> dg.AssetCheckEvaluation:
+def _evaluation(database: Database, name: Property, result: DriftResult | None) -> dg.AssetCheckEvaluation:
     if name is Property.LABELLED_ACCURACY:  # labels come late: the newest window that has some
-        judged = window_store.newest_with(database, name) or judged
-    finding = judged.findings.get(name) if judged else None
-    if judged is None or finding is None:
+        result = window_store.newest_with(database, name) or result
+    finding = result.findings.get(name) if result else None
+    if result is None or finding is None:
         return dg.AssetCheckEvaluation(
             asset_key=ASSET, check_name=name.value, passed=True, description="no window is complete yet"
         )
@@ -52,8 +52,8 @@ def _evaluation(database: Database, name: Property, judged: DriftResult | None) 
         description=finding.headline,
         metadata={
             "level": level.value,
-            "window": judged.window.id,
-            "closed_at": dg.MetadataValue.timestamp(judged.window.closed_at),
+            "window": result.window.id,
+            "closed_at": dg.MetadataValue.timestamp(result.window.closed_at),
             **numbers,
         },
     )

@@ -18,8 +18,8 @@ from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.serving.promotion import replica_state, route_state
+from genre_assets.serving.promotion.policy import Rules as PromotionRules
 from genre_assets.serving.promotion.run_requests import Attempt, next_run
-from genre_assets.serving.promotion.state import Rules as PromotionRules
 from genre_assets.serving.rollout import reconciliation
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore, s3_client
@@ -29,7 +29,7 @@ RUNNING = dg.DefaultSensorStatus.RUNNING
 PRUNE_LOG_SECONDS = 3600.0
 DAYS_AHEAD = 7  # a release of an earlier version cannot begin a day by itself
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
-JUDGE_SECONDS = 20.0
+EVALUATE_SECONDS = 20.0
 
 
 @dg.sensor(
@@ -50,7 +50,7 @@ def new_drift_window(
     if window is None:
         return dg.SkipReason("no window is complete")
     try:
-        said = _judge(context.instance, settings, database)
+        said = _evaluate(context.instance, settings, database)
     except Exception as error:  # noqa: BLE001  # a run is made of it, and fails in turn if it must
         context.log.warning(f"window {window} is left to a run: {type(error).__name__}: {error}")
         return _request(context, f"drift-{window}")
@@ -58,15 +58,15 @@ def new_drift_window(
     return dg.SkipReason(said) if left is None else _request(context, f"drift-{left}")
 
 
-def _judge(instance: dg.DagsterInstance, settings: Settings, database: Database) -> str:
-    """Judge, decide and report; says what came of it. Begins no window after `JUDGE_SECONDS`: a tick has a minute."""
+def _evaluate(instance: dg.DagsterInstance, settings: Settings, database: Database) -> str:
+    """Evaluate, decide and report; says what came of it. Begins no window after `EVALUATE_SECONDS`: a tick has a minute."""
     store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
-    standing, decision = drift_assets.decide(database, store, settings, JUDGE_SECONDS)
+    standing, decision = drift_assets.decide(database, store, settings, EVALUATE_SECONDS)
     labels.update_windows(database)
     windows = drift_assets.report(instance, database, store, settings)
-    judged = "; ".join(f"window {one.window.id}: {one.level}: {one.reason}" for one in windows)
+    evaluated = "; ".join(f"window {one.window.id}: {one.level}: {one.reason}" for one in windows)
     why = decision.reason if decision else "nothing is decided"
-    return f"{judged or 'nothing to report'}. The wanted route is {standing.wanted}: {why}"
+    return f"{evaluated or 'nothing to report'}. The wanted route is {standing.wanted}: {why}"
 
 
 @dg.sensor(

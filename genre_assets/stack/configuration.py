@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
+from genre_assets.disk.whole import write_whole
 from genre_assets.errors import BadInput
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.closed_folder import PASSED_THROUGH
@@ -99,10 +100,7 @@ def _read_env(file: Path) -> dict[str, str]:
 
 
 def _write_env(file: Path, values: dict[str, str]) -> None:
-    unfinished = file.with_suffix(".new")
-    unfinished.touch(mode=0o600)
-    unfinished.write_text("".join(_env_line(*pair) for pair in sorted(values.items())))
-    unfinished.replace(file)
+    write_whole(file, "".join(_env_line(*pair) for pair in sorted(values.items())), mode=0o600)
 
 
 def _env_line(name: str, value: str) -> str:

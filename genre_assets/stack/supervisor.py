@@ -15,6 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 from types import FrameType
 
+from genre_assets.disk.whole import write_whole
 from genre_assets.processes import kill, orphan_processes
 from genre_assets.serving.alerts import channels
 from genre_assets.settings import load_settings
@@ -98,9 +99,7 @@ class Supervisor:
             target = state_file(self.home)
             target.parent.mkdir(parents=True, exist_ok=True)
             written = {"pid": os.getpid(), "looked_at": self.looked_at, "services": services}
-            unfinished = target.with_suffix(".new")
-            unfinished.write_text(json.dumps(written, indent=1))
-            unfinished.replace(target)
+            write_whole(target, json.dumps(written, indent=1))
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from genre_assets.genres import GENRES
-from genre_assets.models.data import stored, training
+from genre_assets.models.data import training, training_store
 from genre_assets.models.mlflow.registry import RegisteredVersion
 from genre_assets.models.selection import fallback
 from genre_assets_tests.checks.world import WARN, Case, World
@@ -15,20 +15,20 @@ from genre_assets_tests.models.conftest import synthetic_training_set
 
 
 def training_set(world: World) -> None:
-    stored.write(world.store, world.settings, synthetic_training_set(8))
+    training_store.write(world.store, world.settings, synthetic_training_set(8))
 
 
 def rows(change: Callable[[pd.DataFrame], object]) -> Callable[[World], None]:
     """The training set as a faulty training_set would have written it: its manifest names these very rows."""
 
     def spoil(world: World) -> None:
-        made = stored.read(world.store, world.settings)
+        made = training_store.read(world.store, world.settings)
         frame = made.frame.copy()
         change(frame)
         told = made.manifest
         version = training.content_hash(frame, told.feature_set, told.feature_set_version, told.cut)
         changed = training.TrainingSet(frame, dataclasses.replace(told, version=version))
-        stored.write(world.store, world.settings, changed)
+        training_store.write(world.store, world.settings, changed)
 
     return spoil
 

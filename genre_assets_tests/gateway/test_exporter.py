@@ -21,8 +21,8 @@ from genre_assets.inference import request_log
 from genre_assets.serving.alerts import beats
 from genre_assets.serving.alerts.manager import Alerts
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Finding
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.promotion import route_state
 from genre_assets.settings import Settings, load_settings

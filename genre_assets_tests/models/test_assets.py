@@ -15,7 +15,7 @@ from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
 from genre_assets.models.assets import ASSETS
 from genre_assets.models.checks import CHECKS
-from genre_assets.models.data import stored
+from genre_assets.models.data import training_store
 from genre_assets.models.families.catalogue import FAMILIES
 from genre_assets.models.mlflow.registry import ModelRegistry
 from genre_assets.models.mlflow.tracked_run import TrackedRun
@@ -105,9 +105,9 @@ def test_leaking_rows_stop_the_run_before_anything_is_tuned(
 
 def test_a_changed_training_set_is_not_read(store: ObjectStore, small: Settings) -> None:
     made = synthetic_training_set()
-    stored.write(store, small, made)
+    training_store.write(store, small, made)
     frame = made.frame.copy()
     frame.loc[0, "genre"] = "rock"
     store.write_parquet(small.features_bucket, keys.TRAINING_SET, frame)
     with pytest.raises(BadInput, match="materialise training_set again"):
-        stored.read(store, small)
+        training_store.read(store, small)

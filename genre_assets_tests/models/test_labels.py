@@ -9,7 +9,7 @@ from genre_assets import labels
 from genre_assets.audio import assets as audio_assets
 from genre_assets.database import Database
 from genre_assets.models.assets import training_set
-from genre_assets.models.data import stored
+from genre_assets.models.data import training_store
 from genre_assets.models.data.split import SPLITS
 from genre_assets.models.families.catalogue import FAMILIES
 from genre_assets.models.onnx.portable import INPUT, OUTPUT
@@ -56,7 +56,7 @@ def test_clips_of_every_label_become_a_model_that_tells_them_apart(
             store.put_bytes(small.raw_bucket, f"{label}/{number}.wav", clip(index, number))
     with dg.DagsterInstance.ephemeral() as instance:
         materialise(store, small, database, instance)
-    data = stored.read(store, small)
+    data = training_store.read(store, small)
     assert (data.manifest.rows, data.manifest.genres) == (CLIPS * len(names), tuple(sorted(names)))
     rows = data.part(*SPLITS)
     assert rows.classes == len(names)
@@ -79,11 +79,11 @@ def test_the_first_training_set_closes_the_label_set_and_a_label_that_is_added_a
     put("whistle", 9)
     with dg.DagsterInstance.ephemeral() as instance:
         materialise(store, small, database, instance)
-        assert stored.news(store, small) == stored.News()
+        assert training_store.news(store, small) == training_store.News()
         put("beep", 5)
         assert labels.names(store, small) == ("hum", "whistle"), "a new folder is no label by itself any more"
         labels.keep(store, small, labels.read(store, small).with_labels(["beep"]))
-        assert stored.news(store, small).labels == [], "it cannot be learned yet: it has no features"
+        assert training_store.news(store, small).labels == [], "it cannot be learned yet: it has no features"
         audio = dg.materialize(
             audio_assets.ASSETS,
             resources={"settings": small, "store": store, "database": database},
@@ -91,11 +91,13 @@ def test_the_first_training_set_closes_the_label_set_and_a_label_that_is_added_a
             partition_key="beep",
         )
         assert audio.success
-        assert stored.news(store, small) == stored.News(recordings=CLIPS, labels=["beep"])
+        assert training_store.news(store, small) == training_store.News(recordings=CLIPS, labels=["beep"])
         materialise(store, small, database, instance)
-    assert stored.read(store, small).manifest.genres == ("hum", "whistle", "beep"), "the others keep their places"
+    assert training_store.read(store, small).manifest.genres == ("hum", "whistle", "beep"), (
+        "the others keep their places"
+    )
     labels.keep(store, small, labels.read(store, small).without("hum"))
-    assert stored.news(store, small) == stored.News(removed=["hum"])
+    assert training_store.news(store, small) == training_store.News(removed=["hum"])
 
 
 def _with(instance: dg.DagsterInstance, label: str) -> dg.DagsterInstance:

@@ -12,7 +12,7 @@ from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
-from genre_assets.models.data import stored
+from genre_assets.models.data import training_store
 from genre_assets.models.retraining import HOUR, Decision, Rules, Situation, decide
 from genre_assets.models.sensors import retraining_gate
 from genre_assets.serving.promotion.retraining_requests import drifted_since
@@ -74,23 +74,23 @@ def test_ten_genres_that_change_within_minutes_are_one_retraining() -> None:
 
 def test_new_recordings_are_counted_against_the_training_set(store: ObjectStore, small: Settings) -> None:
     put_features(store, small, synthetic_rows())
-    assert stored.news(store, small) == stored.News()
-    stored.write(store, small, synthetic_training_set())
-    assert stored.news(store, small) == stored.News()
+    assert training_store.news(store, small) == training_store.News()
+    training_store.write(store, small, synthetic_training_set())
+    assert training_store.news(store, small) == training_store.News()
     more = synthetic_rows(2, seed=1, genres=("jazz", "rock"))
     more["key"] = [key.replace("jazz/", "jazz/clients/") for key in more["key"]]
     put_features(store, small, pd.concat([synthetic_rows(), more]))
-    assert stored.news(store, small) == stored.News(recordings=4, of_clients=2)
+    assert training_store.news(store, small) == training_store.News(recordings=4, of_clients=2)
 
 
 def test_features_of_an_older_extractor_are_not_trained_on(store: ObjectStore, small: Settings) -> None:
     put_features(store, small, synthetic_rows())
     key = "features/gtzan37/genre=jazz/manifest.json"
     store.write_json(small.features_bucket, key, {"feature_set_version": FEATURE_SETS["gtzan37"].version})
-    assert len(stored.read_features(store, small, GENRES)) == 120
+    assert len(training_store.read_features(store, small, GENRES)) == 120
     store.write_json(small.features_bucket, key, {"feature_set_version": "of last year"})
     with pytest.raises(BadInput, match="version of last year, the extractor makes"):
-        stored.read_features(store, small, GENRES)
+        training_store.read_features(store, small, GENRES)
 
 
 def test_a_sidecar_without_its_columns_is_refused(store: ObjectStore, small: Settings) -> None:
@@ -121,7 +121,7 @@ def tick(store: ObjectStore, small: Settings, database: Database) -> Any:
 
 
 def test_the_sensor_requests_once_and_then_waits(tick: Any, store: ObjectStore, small: Settings) -> None:
-    stored.write(store, small, synthetic_training_set())
+    training_store.write(store, small, synthetic_training_set())
     put_features(store, small, pd.concat([synthetic_rows(), synthetic_rows(2, seed=1)]))
     first = tick()
     (request,) = first.run_requests
@@ -134,20 +134,20 @@ def test_the_sensor_requests_once_and_then_waits(tick: Any, store: ObjectStore, 
 def test_the_sensor_reads_features_only_when_something_changed(
     tick: Any, store: ObjectStore, small: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stored.write(store, small, synthetic_training_set())
+    training_store.write(store, small, synthetic_training_set())
     put_features(store, small, synthetic_rows())
     first = tick()
 
     def fail(*_: object) -> None:
         raise AssertionError("the features were read again")
 
-    monkeypatch.setattr(stored, "news", fail)
+    monkeypatch.setattr(training_store, "news", fail)
     assert "0 new clips" in tick(first.cursor).skip_reason.skip_message
 
 
 def test_the_sensor_waits_for_a_service_that_is_away(small: Settings, store: ObjectStore) -> None:
     away = Database("postgresql://genre@127.0.0.1:1/genre")
-    stored.write(store, small, synthetic_training_set())
+    training_store.write(store, small, synthetic_training_set())
     put_features(store, small, synthetic_rows())
     context = dg.build_sensor_context(
         instance=dg.DagsterInstance.ephemeral(),
@@ -159,8 +159,8 @@ def test_the_sensor_waits_for_a_service_that_is_away(small: Settings, store: Obj
 
 
 def test_the_training_set_is_as_old_as_its_last_materialisation(store: ObjectStore, small: Settings) -> None:
-    assert stored.look(store, small).made_at is None
-    stored.write(store, small, synthetic_training_set())
-    made_at = stored.look(store, small).made_at
+    assert training_store.look(store, small).made_at is None
+    training_store.write(store, small, synthetic_training_set())
+    made_at = training_store.look(store, small).made_at
     assert made_at is not None
     assert abs(made_at - time.time()) < 60

@@ -16,8 +16,8 @@ from grafana_foundation_sdk.models.dashboard import Dashboard
 from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Finding
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.promotion import route_state
 from genre_assets.shipped.files import PROJECT_ROOT
 from genre_assets_tests.gateway.test_exporter import RULES

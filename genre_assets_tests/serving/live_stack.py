@@ -16,7 +16,7 @@ from genre_assets.packaging import publish, release
 from genre_assets.packaging.environment import conda as environment
 from genre_assets.packaging.environment.lock import Environment
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets.serving.rollout.live import Live, go_live
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.services.database_roles import let_append

@@ -132,7 +132,7 @@ def test_too_little_traffic_for_very_long_fails_as_a_warning(
     run_drift({**platform, "settings": settings}, log_rows(5), instance)
     drift = checks(instance)["feature_drift"]
     assert (drift.passed, drift.severity) == (False, dg.AssetCheckSeverity.WARN)
-    assert drift.description == "nothing could be judged for 24 h: 5 of 24 items"
+    assert drift.description == "nothing could be evaluated for 24 h: 5 of 24 items"
 
 
 def test_a_site_with_five_items_an_hour_gets_verdicts_by_the_documented_rules(

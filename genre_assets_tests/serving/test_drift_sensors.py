@@ -65,7 +65,7 @@ def test_what_a_tick_cannot_do_is_left_to_one_run(
         first, again = (tick(sensors.new_drift_window, platform, instance) for _ in range(2))
     assert isinstance(first, dg.RunRequest)
     assert first.run_key == again.run_key
-    monkeypatch.setattr(sensors, "JUDGE_SECONDS", 0.0)
+    monkeypatch.setattr(sensors, "EVALUATE_SECONDS", 0.0)
     rest = tick(sensors.new_drift_window, platform, instance)
     assert isinstance(rest, dg.RunRequest)
     assert rest.run_key != first.run_key

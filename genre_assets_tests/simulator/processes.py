@@ -25,7 +25,7 @@ from genre_assets.serving import assets, sensors
 from genre_assets.serving.alerts import manager, sources
 from genre_assets.serving.alerts.manager import Alerts, Delivered, _Sending
 from genre_assets.serving.drift import window_reports, window_store
-from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.rollout import live
@@ -269,7 +269,7 @@ def patched(world_of: Callable[[], World]) -> Iterator[None]:
     client_of = SimpleNamespace(from_settings=lambda *_: nullcontext(world_of()))
     with (
         mock.patch.multiple(
-            sensors, datetime=Clock, ModelRepository=lambda _: world_of().files, _judge=lambda *_: judge(world_of())
+            sensors, datetime=Clock, ModelRepository=lambda _: world_of().files, _evaluate=lambda *_: judge(world_of())
         ),
         mock.patch.multiple(route_state, datetime=Clock),
         mock.patch.multiple(window_store, datetime=Clock),

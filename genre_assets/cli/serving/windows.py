@@ -20,15 +20,15 @@ def windows(limit: Limit = 20, as_json: AsJson = False) -> None:
     database = Database(stack_settings("database_url").database_url.get_secret_value())
     found = window_store.newest(database, limit)
     if as_json:
-        typer.echo(json.dumps([judged.as_json() for judged in found], indent=1))
+        typer.echo(json.dumps([result.as_json() for result in found], indent=1))
         return
-    for judged in found:
-        window = judged.window
-        when, level = window.closed_at.strftime("%Y-%m-%d %H:%M:%S"), judged.level or "not evaluated yet"
+    for result in found:
+        window = result.window
+        when, level = window.closed_at.strftime("%Y-%m-%d %H:%M:%S"), result.level or "not evaluated yet"
         answered = f"{window.epoch.route} version {window.epoch.version}, {window.items} items, window {window.id}"
         typer.echo(visible(f"{when}  {level}: {answered}"))
-        if judged.reason:
-            typer.echo(visible(f"    {judged.reason}"))
+        if result.reason:
+            typer.echo(visible(f"    {result.reason}"))
     if found:
         say_listed(len(found), "window", "windows", limit)
     else:
@@ -73,19 +73,19 @@ def backfill(
 ) -> None:
     """Evaluate past windows of answered requests again; safe to interrupt and repeat."""
     from genre_assets.database import Database
-    from genre_assets.serving.feedback.backfill import backfill as judge_again
+    from genre_assets.serving.feedback.backfill import backfill as evaluate_again
     from genre_assets.store import ObjectStore, s3_client
 
     settings = stack_settings("s3_endpoint_url", "database_url")
-    done = judge_again(
+    done = evaluate_again(
         Database(settings.database_url.get_secret_value()),
         ObjectStore(s3_client(settings)),
         settings,
         since=since.replace(tzinfo=UTC) if since else None,
         pages=pages,
-        on_window=lambda judged: typer.echo(f"{judged.window.id}: {judged.level}: {judged.reason}"),
+        on_window=lambda result: typer.echo(f"{result.window.id}: {result.level}: {result.reason}"),
     )
     for window, before, after in done.changed:
         say(f"{window} was {before}, and is {after} now")
     of_these = f"{len(done.changed)} with another level than before, {done.cut} cut only now"
-    say(f"{counted(done.judged, 'window', 'windows')} evaluated again, {of_these}")
+    say(f"{counted(done.evaluated, 'window', 'windows')} evaluated again, {of_these}")

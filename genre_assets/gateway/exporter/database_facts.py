@@ -10,8 +10,8 @@ from genre_assets.database import Database
 from genre_assets.serving.alerts import beats
 from genre_assets.serving.alerts.manager import ATTEMPTS
 from genre_assets.serving.drift import window_reports, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import Standing
 
@@ -65,11 +65,11 @@ def _drift(database: Database) -> Iterator[Metric]:
     )
     newest: DriftResult | None = None
     for name in Property:
-        judged = window_store.newest_with(database, name)
-        if judged is None or name not in judged.findings:
+        result = window_store.newest_with(database, name)
+        if result is None or name not in result.findings:
             continue
-        severity.add_metric([name], SEVERITY[judged.findings[name].level])
-        newest = judged if name is Property.FEATURE_DRIFT else newest
+        severity.add_metric([name], SEVERITY[result.findings[name].level])
+        newest = result if name is Property.FEATURE_DRIFT else newest
     yield severity
     if newest is not None:
         values = newest.findings[Property.FEATURE_DRIFT].values
@@ -87,7 +87,7 @@ def _windows(facts: window_reports.Freshness) -> Iterator[Metric]:
     yield from _moment("genre_window_waiting_timestamp_seconds", "Since when the oldest window waits to be evaluated",
                        facts.waiting_since)  # fmt: skip
     yield from _moment("genre_unjudged_timestamp_seconds", "Since when answered items are in no evaluated window",
-                       facts.unjudged_since)  # fmt: skip
+                       facts.unevaluated_since)  # fmt: skip
 
 
 def _alerts(database: Database) -> Iterator[Metric]:

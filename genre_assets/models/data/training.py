@@ -1,6 +1,6 @@
 """The training set: rows of segments with their genre, group and split, and a manifest that names its content.
 
-Pure functions over DataFrames; `models/data/stored.py` reads and writes them.
+Pure functions over DataFrames; `models/data/training_store.py` reads and writes them.
 """
 
 import hashlib

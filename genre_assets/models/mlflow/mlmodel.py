@@ -1,6 +1,6 @@
 """MLflow's own description of a model folder: signature and environment, so that any MLflow client can load it.
 
-Written with MLflow's `Model` alone: `mlflow.onnx.save_model` imports every flavour there is, which takes seconds.
+Written with MLflow's `Model` alone, without `mlflow.onnx.save_model` (decision 37).
 """
 
 import json

@@ -114,8 +114,8 @@ class Tracking:
         with answering(self.tracking_uri):
             for left in self._runs(f"tags.key = '{key}' and attributes.status = 'RUNNING'"):
                 if not left.data.params:
-                    for name, value in below.items():
-                        self._client.set_tag(left.info.run_id, name, value)
+                    for tag, value in below.items():
+                        self._client.set_tag(left.info.run_id, tag, value)
                     return str(left.info.run_id)
                 self._client.set_terminated(left.info.run_id, status="FAILED")
             named = {**tags, **below, "key": key, "mlflow.runName": name or key}

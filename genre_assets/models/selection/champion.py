@@ -174,14 +174,14 @@ class _Election:
         pool = self.candidates if same else newest_of_each_family(self.registry, champion.data_version)
         tried = {c.version: c for c in pool if not self._loaded(c).manifest.differs(crown)}
         rows = perturbed_rows(self._unknown_to(champion), crown, self.settings, self.store)
-        judged = {version: robustness_of(self._loaded(one), rows) for version, one in tried.items()}
-        heard = {version: Heard.of(found) for version, found in judged.items()}
+        evaluated = {version: robustness_of(self._loaded(one), rows) for version, one in tried.items()}
+        heard = {version: Heard.of(found) for version, found in evaluated.items()}
         for version, found in heard.items():
             self.registry.tag(tried[version], fallbacks.TAG, found.to_tag())
         families = {version: one.family for version, one in tried.items()}
         objections = {v: objection(f, champion.family, heard[v], floor) for v, f in families.items()}
-        evidence = {"perturbed_rows": len(rows.labels), "floor": floor, **fallbacks.evidence(families, judged)}
-        chosen = select.choose_fallback(objections, {v: found.objective for v, found in judged.items()})
+        evidence = {"perturbed_rows": len(rows.labels), "floor": floor, **fallbacks.evidence(families, evaluated)}
+        chosen = select.choose_fallback(objections, {v: found.objective for v, found in evaluated.items()})
         if chosen is None:
             others = {v: why for v, why in objections.items() if v != champion.version}
             said = "; ".join(f"version {v} ({families[v]}): {why}" for v, why in others.items())

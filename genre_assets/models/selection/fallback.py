@@ -80,12 +80,12 @@ def objection_to(version: "RegisteredVersion", champion: "RegisteredVersion", fl
     return objection(version.family, champion.family, Heard.from_tags(version), floor)
 
 
-def evidence(families: dict[int, str], judged: "dict[int, Robustness]") -> dict[str, Any]:
+def evidence(families: dict[int, str], evaluated: "dict[int, Robustness]") -> dict[str, Any]:
     """What the choice was made by, for the audit table and the asset's page."""
     return {
         "under_perturbation": {
             str(v): {"family": families[v], **j.evaluation.in_short(), "chance": round(j.evaluation.chance, 4)}
-            for v, j in judged.items()
+            for v, j in evaluated.items()
         },
-        "accuracy_under": {str(v): {n: round(a, 3) for n, a in j.accuracy.items()} for v, j in judged.items()},
+        "accuracy_under": {str(v): {n: round(a, 3) for n, a in j.accuracy.items()} for v, j in evaluated.items()},
     }

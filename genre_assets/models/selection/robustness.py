@@ -4,15 +4,15 @@ Held-out clips are made quieter, narrower, noisier, compressed, resampled and cl
 extraction as in serving. Where only tables are at hand, noise on the features stands in.
 """
 
-import io
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from genre_assets.audio import perturbations
+from genre_assets.audio.perturbations import Samples
 from genre_assets.models.data.training import Part
 from genre_assets.models.onnx.portable import PortableModel
 from genre_assets.models.tuning import evaluate
@@ -20,7 +20,6 @@ from genre_assets.models.tuning import evaluate
 if TYPE_CHECKING:
     from genre_assets.audio.extract import Limits
 
-Samples = NDArray[np.float32]
 NOISE = 0.25
 """On features: normal, in units of each column's interquartile range over the training rows."""
 
@@ -51,63 +50,18 @@ class Robustness:
         return self.evaluation.objective.value
 
 
-def gain(samples: Samples, rate: int) -> tuple[Samples, int]:
-    """12 dB quieter."""
-    return samples * np.float32(0.25), rate
-
-
-def band_limit(samples: Samples, rate: int) -> tuple[Samples, int]:
-    """As through a small loudspeaker or a telephone: 200 Hz to 3.4 kHz."""
-    from scipy.signal import butter, sosfilt
-
-    high = min(3400.0, 0.45 * rate)
-    return sosfilt(butter(4, (200.0, high), "bandpass", fs=rate, output="sos"), samples).astype(np.float32), rate
-
-
-def noise(samples: Samples, rate: int) -> tuple[Samples, int]:
-    """White noise 20 dB below the music."""
-    level = 0.1 * np.sqrt(np.mean(samples.astype(np.float64) ** 2))
-    return samples + (level * np.random.default_rng(0).normal(size=len(samples))).astype(np.float32), rate
-
-
-def mp3(samples: Samples, rate: int) -> tuple[Samples, int]:
-    """Through an mp3 encoder at 32 kbit/s and back."""
-    import av
-
-    from genre_assets.audio.decoding.decode import decode
-
-    file = io.BytesIO()
-    with av.open(file, "w", format="mp3") as container:
-        stream = container.add_stream("mp3", rate=rate, layout="mono")
-        stream.bit_rate = 32_000
-        frame = av.AudioFrame.from_ndarray(np.clip(samples, -1, 1)[None], format="fltp", layout="mono")
-        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-        container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    clip = decode(file.getvalue(), max_seconds=len(samples) / rate + 1, offset="start")
-    return clip.samples[: len(samples)], clip.sample_rate
-
-
-def resample(samples: Samples, rate: int) -> tuple[Samples, int]:
-    """At half the rate."""
-    from scipy.signal import resample_poly
-
-    return resample_poly(samples, 1, 2).astype(np.float32), rate // 2
-
-
-def clipping(samples: Samples, rate: int) -> tuple[Samples, int]:
-    """Overdriven by 12 dB."""
-    loud = samples * np.float32(4 / max(float(np.abs(samples).max()), 1e-9))
-    return np.clip(loud, -1, 1), rate
+def _noisy(samples: Samples, rate: int) -> tuple[Samples, int]:
+    return perturbations.white_noise(samples, 20, np.random.default_rng(0)), rate  # the same noise for every model
 
 
 PERTURBATIONS: Mapping[str, Callable[[Samples, int], tuple[Samples, int]]] = {
-    "gain": gain,
-    "band_limit": band_limit,
-    "noise": noise,
-    "mp3": mp3,
-    "resample": resample,
-    "clipping": clipping,
+    "gain": lambda samples, rate: (perturbations.gain(samples, 0.25), rate),  # 12 dB quieter
+    # As through a small loudspeaker or a telephone.
+    "band_limit": lambda samples, rate: (perturbations.band_limit(samples, rate, 200, 3400), rate),
+    "noise": _noisy,
+    "mp3": lambda samples, rate: perturbations.mp3(samples, rate, 32_000),
+    "resample": perturbations.half_rate,
+    "clipping": lambda samples, rate: (perturbations.clipping(samples, 4), rate),  # overdriven by 12 dB
 }
 
 

@@ -54,7 +54,7 @@ def pack(folder: Path, archive: Path) -> None:
     """Pack the environment, as conda-pack does for any conda prefix."""
     import conda_pack
 
-    partial = archive.with_name(f"{archive.name}.part.tar.gz")
+    partial = archive.with_name(f"{archive.name}.part.tar.gz")  # a name of its own: conda-pack tells the format by it
     partial.unlink(missing_ok=True)
     conda_pack.pack(prefix=str(folder), output=str(partial), compress_level=1, n_threads=-1)
     partial.replace(archive)

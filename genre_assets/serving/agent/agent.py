@@ -26,7 +26,7 @@ from genre_assets.triton.control import TritonControl
 from genre_assets.triton.known_clip import known_clip
 
 if TYPE_CHECKING:
-    from genre_assets.serving.promotion.state import Route
+    from genre_assets.serving.promotion.policy import Route
 
 LOOK_SECONDS = 1.0  # word comes at once; this is for word that was lost
 LOOK_AT_STORE_SECONDS = 0.3  # nobody brings word of what is left in the object store

@@ -16,8 +16,8 @@ from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError, PermanentFailure, TransientFailure
 from genre_assets.packaging.release import Release
 from genre_assets.serving.promotion import replica_state
+from genre_assets.serving.promotion.policy import Route
 from genre_assets.serving.promotion.replica_state import Report, Wish
-from genre_assets.serving.promotion.state import Route
 from genre_assets.serving.rollout.live import Live, newest
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore

@@ -23,7 +23,9 @@ CAPTURE_DROPPED = "genre_capture_dropped_clips"
 S3_FAILURES = 3  # looks in a row
 BACKLOG_SHARE = 0.25  # of the spool: a database that is away for minutes is nobody's business yet
 LOG_STANDS_SECONDS = 300.0
-OVERDUE = timedelta(minutes=10)  # a verdict takes seconds
+OVERDUE = timedelta(minutes=10)  # to evaluate a window takes seconds
+FORMER_KEYS = {"stale:verdicts": "stale:windows", "stale:judged": "stale:drift"}
+"""Of November 2026. One that is open resolves under the key by which its receivers know it, and opens under its new one."""
 SENSOR_FAILURES = 2  # in a row
 
 
@@ -148,7 +150,9 @@ def tell_s3(problem: Exception | None, failed_before: int, bucket: str, alerts: 
 
 
 def tell_freshness(facts: Freshness, rules: Rules, now: datetime, alerts: Alerts, url: str) -> None:
-    """Silence for two of a window's longest times, a verdict that does not come, and items that none can be given on."""
+    """Silence for two of a window's longest times, a window that is not evaluated, and items of which none can be."""
+    for former, key in FORMER_KEYS.items():
+        alerts.resolve(former, f"from here on this alert is called {key}")
     links = {"drift reports": f"{url}/assets/drift_reports"}
     if facts.last_answer is not None and now - facts.last_answer > 2 * rules.longest:
         body = f"the last one was at {facts.last_answer:%Y-%m-%d %H:%M:%S} UTC"
@@ -157,16 +161,14 @@ def tell_freshness(facts: Freshness, rules: Rules, now: datetime, alerts: Alerts
         alerts.resolve("stale:answers", "items are answered again")
     if facts.waiting_since is not None and now - facts.waiting_since > OVERDUE:
         body = f"the oldest was complete at {facts.waiting_since:%Y-%m-%d %H:%M:%S} UTC; see the runs of the job drift"
-        alerts.report("stale:verdicts", "a window waits to be evaluated", body, links=links)
+        alerts.report("stale:windows", "a window waits to be evaluated", body, links=links)
     else:
-        alerts.resolve("stale:verdicts", "every window has its verdict")
-    if facts.unjudged_since is not None and now - facts.unjudged_since > rules.oldest + rules.longest:
-        body = (
-            f"no window since {facts.unjudged_since:%Y-%m-%d %H:%M:%S} UTC could be evaluated: see its checks for why"
-        )
-        alerts.report("stale:judged", "nothing is known about drift", body, severity="warning", links=links)
+        alerts.resolve("stale:windows", "every window is evaluated")
+    if facts.unevaluated_since is not None and now - facts.unevaluated_since > rules.oldest + rules.longest:
+        body = f"no window since {facts.unevaluated_since:%Y-%m-%d %H:%M:%S} UTC could be evaluated: see its checks for why"
+        alerts.report("stale:drift", "nothing is known about drift", body, severity="warning", links=links)
     else:
-        alerts.resolve("stale:judged", "a window was evaluated")
+        alerts.resolve("stale:drift", "a window was evaluated")
 
 
 def gauges(text: str) -> dict[str, float]:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from genre_assets.serving.drift import stages
+from genre_assets.serving.drift.detection import SUSPICION, Level, level
 from genre_assets.serving.drift.findings import Finding
 from genre_assets.serving.drift.null import Undrifted, Windows
 from genre_assets.serving.drift.reference import Floats, Reference
-from genre_assets.serving.drift.verdict import SUSPICION, Level, level
 
 NOTABLE = 0.05  # a mean confidence that is higher by less is nothing to tell anybody of
 LOSS = 0.05  # accuracy may be this much below the training data's before anybody is told

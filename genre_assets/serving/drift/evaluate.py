@@ -1,4 +1,4 @@
-"""Windows to verdicts: finds the reference, compares, keeps what was found. Repeatable; a window is judged once."""
+"""Windows to verdicts: finds the reference, compares, keeps what was found. Repeatable; a window is evaluated once."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -9,10 +9,10 @@ import numpy as np
 from genre_assets import keys
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
-from genre_assets.serving.drift import answers, findings, null, reference, shadow, verdict, window_store
+from genre_assets.serving.drift import answers, detection, findings, null, reference, shadow, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import SHADOW, Cause, Finding, Findings, Property
 from genre_assets.serving.drift.null import Baseline
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import ClosedBy, Window
 from genre_assets.settings import Settings
@@ -95,7 +95,7 @@ class References:
 
 
 def evaluate_waiting(database: Database, store: ObjectStore, settings: Settings) -> Iterator[DriftResult]:
-    """Judge every window that waits, oldest first; each verdict is in the database before the next window's turn."""
+    """Evaluate every window that waits, oldest first; each verdict is in the database before the next window's turn."""
     references = References(store, settings)
     for waiting in window_store.unevaluated(database):
         yield evaluate(database, references, settings, waiting.window)
@@ -104,7 +104,7 @@ def evaluate_waiting(database: Database, store: ObjectStore, settings: Settings)
 def evaluate(
     database: Database, references: References, settings: Settings, window: Window, *, again: bool = False
 ) -> DriftResult:
-    """Judge one window and keep the verdict; `again` replaces one that is there."""
+    """Evaluate one window and keep the verdict; `again` replaces one that is there."""
     rows = window_store.rows(database, window)
     version = references.version_for(database, window)
     found = evaluate_rows(rows, window, references, version, settings, window_store.earlier_p95(database, window))
@@ -132,7 +132,7 @@ def evaluate_rows(
     settings: Settings,
     earlier_p95: Sequence[float] = (),
 ) -> Findings:
-    """Every property of one window. Never raises on bad data: what cannot be judged is inconclusive, with its cause."""
+    """Every property of one window. Never raises on bad data: what cannot be evaluated is inconclusive, with its cause."""
     failed = rows[rows["error_code"].notna()]
     answered = rows[rows["error_code"].isna()]
     unsound = sum(not _finite(values) for values in answered["features"])
@@ -159,7 +159,7 @@ def sound_items(rows: "pd.DataFrame") -> "pd.DataFrame":
 def _by_reference(
     items: "pd.DataFrame", trained: int, window: Window, references: References, version: int | None, settings: Settings
 ) -> Findings:
-    """The properties that need a reference; if one cannot be judged, none can, for the same cause."""
+    """The properties that need a reference; if one cannot be evaluated, none can, for the same cause."""
     if len(items) < settings.window_minimum:
         return dict.fromkeys(BY_REFERENCE, _too_few(len(items), trained, window, settings))
     base = _usable_reference(items, window, references, version)
@@ -167,7 +167,7 @@ def _by_reference(
         return dict.fromkeys(BY_REFERENCE, base)
     values = np.array(items["features"].tolist(), np.float32)
     rate, seed = settings.false_alarm_rate, int(window.id[-8:], 16)
-    drift = verdict.feature_drift(base, values, false_alarm_rate=rate, seed=seed)
+    drift = detection.feature_drift(base, values, false_alarm_rate=rate, seed=seed)
     found: Findings = {Property.FEATURE_DRIFT: findings.of_feature_drift(drift, len(items), rate)}
     own = references.find(window.epoch.version)
     if own is None or set(items["probabilities"].map(len)) != {len(own.reference.labels)}:
@@ -210,7 +210,7 @@ def _too_few(items: int, trained: int, window: Window, settings: Settings) -> Fi
     if window.closed_by is ClosedBy.AGE:
         hours = settings.window_oldest_seconds / 3600
         return findings.inconclusive(
-            Cause.AGE, f"nothing could be judged for {hours:.0f} h: {items} of {minimum} items"
+            Cause.AGE, f"nothing could be evaluated for {hours:.0f} h: {items} of {minimum} items"
         )
     cause = Cause.SWITCH if window.closed_by is ClosedBy.SWITCH else Cause.THIN
     why = "another model took over" if cause is Cause.SWITCH else "its time was up"

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from genre_assets.serving.drift.verdict import FeatureDrift, Level
+from genre_assets.serving.drift.detection import FeatureDrift, Level
 
 TOP_FEATURES = 25  # named in the database; the report has all
 
 
 class Property(StrEnum):
-    """The properties that are judged, each by one asset check."""
+    """The properties that are evaluated, each by one asset check."""
 
     FEATURE_DRIFT = "feature_drift"
     PREDICTION_MIX = "prediction_mix"
@@ -28,7 +28,7 @@ SHADOW = "shadow"  # a finding without a check: what the idle model makes of the
 
 
 class Cause(StrEnum):
-    """Why a window could not be judged."""
+    """Why a window could not be evaluated."""
 
     THIN = "thin"
     AGE = "age"
@@ -88,7 +88,7 @@ def of_feature_drift(drift: FeatureDrift, items: int, false_alarm_rate: float) -
 
 
 def inconclusive(cause: Cause, headline: str) -> Finding:
-    """A window that cannot be judged, and why."""
+    """A window that cannot be evaluated, and why."""
     return Finding(Level.INCONCLUSIVE, headline, {"cause": cause.value})
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from genre_assets.pictures import as_markdown, as_png
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.reference import Floats, Reference
-from genre_assets.serving.drift.verdict import Level
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -1,6 +1,6 @@
 """Shadow scores: what the model that does not serve would have answered to a window's items.
 
-Champion and fallback are so judged on the same items. The idle model is taken from the release that is live and run on
+Champion and fallback are so compared on the same items. The idle model is taken from the release that is live and run on
 the logged feature rows (one segment of each item), in the drift run, never in the server.
 """
 
@@ -16,10 +16,10 @@ from genre_assets.errors import GenreError
 from genre_assets.packaging import publish
 from genre_assets.packaging.release import Release
 from genre_assets.serving.drift import answers
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Cause, Finding, inconclusive
 from genre_assets.serving.drift.null import Baseline
 from genre_assets.serving.drift.reference import Floats
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 

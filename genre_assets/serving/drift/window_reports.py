@@ -12,7 +12,7 @@ REPORTING_LOCK = 20261128
 
 
 def unreported(database: Database) -> list[DriftResult]:
-    """Judged windows that Dagster has not been told of, oldest first."""
+    """Evaluated windows that Dagster has not been told of, oldest first."""
     return drift_results(
         database.rows(
             """SELECT * FROM drift_windows WHERE judged_at IS NOT NULL AND reported_at IS NULL
@@ -40,7 +40,7 @@ class Freshness:
 
     last_answer: datetime | None
     waiting_since: datetime | None  # the oldest window without a verdict, since it was cut
-    unjudged_since: datetime | None  # items that no verdict covers, since the last verdict, or the first item
+    unevaluated_since: datetime | None  # items that no verdict covers, since the last verdict, or the first item
 
 
 def freshness(database: Database) -> Freshness:
@@ -49,6 +49,6 @@ def freshness(database: Database) -> Freshness:
         """SELECT (SELECT max(ts) FROM served_requests) AS last_answer,
         (SELECT min(cut_at) FROM drift_windows WHERE judged_at IS NULL) AS waiting_since,
         (SELECT min(ts) FROM served_requests WHERE ts > coalesce(
-            (SELECT max(closed_at) FROM drift_windows WHERE level <> 'inconclusive'), '-infinity')) AS unjudged_since"""
+            (SELECT max(closed_at) FROM drift_windows WHERE level <> 'inconclusive'), '-infinity')) AS unevaluated_since"""
     )[0]
-    return Freshness(found["last_answer"], found["waiting_since"], found["unjudged_since"])
+    return Freshness(found["last_answer"], found["waiting_since"], found["unevaluated_since"])

@@ -1,6 +1,6 @@
 """The table `drift_windows`: every window ever cut, with its verdict; and the log's rows that belong to one.
 
-Windows are cut once (under a lock) and judged once; both steps may be repeated or interrupted without harm.
+Windows are cut once (under a lock) and evaluated once; both steps may be repeated or interrupted without harm.
 """
 
 import json
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.serving.drift import windows
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Finding, Findings
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.windows import ClosedBy, Epoch, LogRow, Rules, Window
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ INSERT INTO drift_windows (id, route, version, feature_set_version, opened_at, f
 
 @dataclass(frozen=True)
 class DriftResult:
-    """A window with what was found; `level` is None until it is judged."""
+    """A window with what was found; `level` is None until it is evaluated."""
 
     window: Window
-    judged_at: datetime | None
+    evaluated_at: datetime | None  # the column `judged_at`
     level: Level | None
     reason: str
     reference_version: int | None
@@ -51,7 +51,7 @@ class DriftResult:
     report: str | None
 
     def as_json(self) -> dict[str, Any]:
-        """As plain JSON, for programs; `level` is None until it is judged."""
+        """As plain JSON, for programs; `level` is None until it is evaluated."""
         window = self.window
         return {
             "id": window.id, "route": window.epoch.route, "version": window.epoch.version,
@@ -130,7 +130,7 @@ def save_result(
 
 
 def save_finding(database: Database, window: str, name: str, finding: Finding) -> None:
-    """Replace one property's finding of a judged window."""
+    """Replace one property's finding of an evaluated window."""
     database.execute(
         "UPDATE drift_windows SET findings = findings || jsonb_build_object(%s::text, %s::jsonb) WHERE id = %s",
         (name, json.dumps(finding.as_json()), window),
@@ -150,7 +150,7 @@ def unevaluated(database: Database) -> list[DriftResult]:
 
 
 def every(database: Database, *, since: datetime | None = None) -> list[DriftResult]:
-    """Windows that closed since then, judged or not, oldest first."""
+    """Windows that closed since then, evaluated or not, oldest first."""
     return drift_results(
         database.rows(
             """SELECT * FROM drift_windows WHERE %(since)s::timestamptz IS NULL OR closed_at >= %(since)s
@@ -161,7 +161,7 @@ def every(database: Database, *, since: datetime | None = None) -> list[DriftRes
 
 
 def newest(database: Database, limit: int = 1, *, since: datetime | None = None) -> list[DriftResult]:
-    """Judged windows that opened after `since`, the newest first."""
+    """Evaluated windows that opened after `since`, the newest first."""
     return drift_results(
         database.rows(
             """SELECT * FROM drift_windows WHERE judged_at IS NOT NULL
@@ -173,12 +173,12 @@ def newest(database: Database, limit: int = 1, *, since: datetime | None = None)
 
 
 def newest_one(database: Database) -> DriftResult | None:
-    """The newest judged window, if there is one."""
+    """The newest evaluated window, if there is one."""
     return next(iter(newest(database)), None)
 
 
 def newest_with(database: Database, name: str) -> DriftResult | None:
-    """The newest window in which this property could be judged."""
+    """The newest window in which this property could be evaluated."""
     found = drift_results(
         database.rows(
             """SELECT * FROM drift_windows WHERE judged_at IS NOT NULL AND findings->%(name)s->>'level' <> 'inconclusive'
@@ -248,7 +248,7 @@ def drift_results(found: Sequence[dict[str, Any]]) -> list[DriftResult]:
     return [
         DriftResult(
             window=_window(row),
-            judged_at=row["judged_at"],
+            evaluated_at=row["judged_at"],
             level=Level(row["level"]) if row["level"] else None,
             reason=row["reason"] or "",
             reference_version=row["reference_version"],

@@ -21,10 +21,10 @@ from genre_assets.store import ObjectStore
 
 @dataclass(frozen=True)
 class Backfilled:
-    """Windows cut and judged, and those whose level is another than before, (id, before, after)."""
+    """Windows cut and evaluated, and those whose level is another than before, (id, before, after)."""
 
     cut: int
-    judged: int
+    evaluated: int
     changed: tuple[tuple[str, str, str], ...]
 
 
@@ -37,7 +37,7 @@ def backfill(
     pages: bool = False,
     on_window: Callable[[DriftResult], None] = lambda _: None,
 ) -> Backfilled:
-    """Judge every window that closed since then (all, if not given), oldest first; repeatable, safe to interrupt.
+    """Evaluate every window that closed since then (all, if not given), oldest first; repeatable, safe to interrupt.
 
     Parameters
     ----------
@@ -52,17 +52,17 @@ def backfill(
     """
     cut = window_store.cut(database, Rules.from_settings(settings))
     references = References(store, settings)
-    judged, changed = 0, []
+    evaluated, changed = 0, []
     for before in window_store.every(database, since=since):
         after = evaluate.evaluate(database, references, settings, before.window, again=True)
         drift_pages.write_json(store, settings, after)
         if pages:
             drift_pages.write_page(database, store, settings, after)
-        judged += 1
+        evaluated += 1
         if before.level is not None and before.level is not after.level:
             changed.append((before.window.id, str(before.level), str(after.level)))
         on_window(after)
     labels.take_new(database, store, settings)
-    labels.update_windows(database, windows=max(judged, 1))
+    labels.update_windows(database, windows=max(evaluated, 1))
     training_clips.bring(database, store, settings)
-    return Backfilled(len(cut), judged, tuple(changed))
+    return Backfilled(len(cut), evaluated, tuple(changed))

@@ -16,8 +16,8 @@ from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
 from genre_assets.labels import LabelSet
 from genre_assets.serving.drift import answers, findings, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Cause, Finding, Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.feedback import agreement
 from genre_assets.serving.feedback.label_lists import GivenLabel, read_labels
@@ -142,35 +142,35 @@ def _read(data: bytes | str, name: str, known: LabelSet) -> tuple[list[GivenLabe
 
 
 def update_windows(database: Database, windows: int = 200) -> list[str]:
-    """State accuracy and G-mean of the judged windows for which labels came since; returns their names.
+    """State accuracy and G-mean of the evaluated windows for which labels came since; returns their names.
 
     What people disagree on counts nowhere; a window of which nothing else was labelled has no accuracy any more.
     """
     updated = []
     agreed = {clip.fingerprint: clip.label for clip in agreement.labelled_clips(database)}
-    for judged in window_store.newest(database, windows):
-        window = judged.window
+    for result in window_store.newest(database, windows):
+        window = result.window
         span = (window.opened_at, window.closed_at, window.epoch.route, window.epoch.version)
         answered = {row["fingerprint"]: row["label"] for row in database.rows(_JOIN, span) if row["label"]}
         pairs = [(label, said) for clip, said in answered.items() if (label := agreed.get(clip)) is not None]
-        before = judged.findings.get(Property.LABELLED_ACCURACY)
+        before = result.findings.get(Property.LABELLED_ACCURACY)
         if not pairs:
             if before is not None and before.level is not Level.INCONCLUSIVE and database.rows(_IN_THE_LOG, span[:2]):
                 nothing = findings.inconclusive(Cause.NO_LABELS, "people disagree on all that was labelled")
                 window_store.save_finding(database, window.id, Property.LABELLED_ACCURACY, nothing)
                 updated.append(window.id)
             continue
-        finding = _of_labels(pairs, judged)
+        finding = _of_labels(pairs, result)
         if before is None or finding.values != before.values:
             window_store.save_finding(database, window.id, Property.LABELLED_ACCURACY, finding)
             updated.append(window.id)
     return updated
 
 
-def _of_labels(pairs: Sequence[tuple[str, str]], judged: DriftResult) -> Finding:
+def _of_labels(pairs: Sequence[tuple[str, str]], result: DriftResult) -> Finding:
     """What labels say of the answers of a window, from pairs of both."""
     names = sorted({name for pair in pairs for name in pair})
     truth, answered = (np.array([names.index(pair[side]) for pair in pairs], np.intp) for side in (0, 1))
-    estimate = judged.findings.get(Property.ESTIMATED_ACCURACY)
+    estimate = result.findings.get(Property.ESTIMATED_ACCURACY)
     known = estimate.values if estimate and "accuracy" in estimate.values else None
-    return answers.of_labels(truth, answered, known, judged.window.items)
+    return answers.of_labels(truth, answered, known, result.window.items)

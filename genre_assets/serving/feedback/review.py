@@ -18,12 +18,12 @@ from genre_assets import labels as label_set
 from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.evaluate import References, sound_items
 from genre_assets.serving.drift.findings import Property
 from genre_assets.serving.drift.null import Baseline
 from genre_assets.serving.drift.reference import Floats
 from genre_assets.serving.drift.shadow import IdleModels
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.feedback import agreement, label_studio, selection
 from genre_assets.settings import Settings
@@ -84,12 +84,12 @@ def candidates(
     known = {clip.fingerprint for clip in clips} | {(clip.request_id, clip.item) for clip in clips}
     found: dict[str, tuple[Candidate, Sequence[float], float]] = {}
     newest = window_store.newest(database, windows)
-    for judged in newest:
-        scored = _scored(database, references, judged)
+    for result in newest:
+        scored = _scored(database, references, result)
         for one, features, differs in zip(scored.candidates, scored.features, scored.disagreement, strict=True):
             if one.fingerprint not in known and (one.request_id, one.item) not in known:
                 found.setdefault(one.fingerprint, (one, features, differs))
-    base = next((b for b in (_base(references, judged) for judged in newest) if b is not None), None)
+    base = next((b for b in (_base(references, result) for result in newest) if b is not None), None)
     order = sorted(found)
     pool = [found[name][0] for name in order]
     places, radius = _places(base, [found[name][1] for name in order])
@@ -111,18 +111,18 @@ def _conflict(clip: agreement.LabelledClip) -> Candidate:
     )  # fmt: skip
 
 
-def _scored(database: Database, references: References, judged: DriftResult) -> _Scored:
-    items = sound_items(window_store.rows(database, judged.window))
+def _scored(database: Database, references: References, result: DriftResult) -> _Scored:
+    items = sound_items(window_store.rows(database, result.window))
     if items.empty:
         return _Scored([], [], [])
-    base = _base(references, judged)
+    base = _base(references, result)
     values = np.array(items["features"].tolist(), np.float32)
     far = [0.0] * len(items) if base is None else selection.strangeness(base, values).tolist()
-    differs, other = _second_opinion(references.idle, judged, items, values)
+    differs, other = _second_opinion(references.idle, result, items, values)
     made = [
         Candidate(
             row["request_id"], int(row["item"]), row["fingerprint"], row["label"],
-            round(float(row["confidence"]), 4), round(float(strange), 3), "", judged.window.id,
+            round(float(row["confidence"]), 4), round(float(strange), 3), "", result.window.id,
             format=row["format"] or "", duration_s=_seconds(row["duration_s"]), tag=row["tag"] or "",
             address=row["address"] or "", other=says, model=f"{row['model']} version {row['version']}",
         )
@@ -131,19 +131,19 @@ def _scored(database: Database, references: References, judged: DriftResult) -> 
     return _Scored(made, items["features"].tolist(), differs)
 
 
-def _base(references: References, judged: DriftResult) -> Baseline | None:
+def _base(references: References, result: DriftResult) -> Baseline | None:
     """What the window was compared with; None if it could not be, or not any more."""
-    inconclusive = judged.findings[Property.FEATURE_DRIFT].level is Level.INCONCLUSIVE
-    return None if judged.reference_version is None or inconclusive else references.find(judged.reference_version)
+    inconclusive = result.findings[Property.FEATURE_DRIFT].level is Level.INCONCLUSIVE
+    return None if result.reference_version is None or inconclusive else references.find(result.reference_version)
 
 
 def _second_opinion(
-    idle: IdleModels, judged: DriftResult, items: "pd.DataFrame", values: Floats
+    idle: IdleModels, result: DriftResult, items: "pd.DataFrame", values: Floats
 ) -> tuple[Sequence[float], Sequence[str]]:
     """How much the model that does not serve disagrees on each item, and what it says; nothing where it cannot be asked."""
     nothing = [0.0] * len(items), [""] * len(items)
     try:
-        version, labels = idle.version(judged.window.epoch.route), idle.labels()
+        version, labels = idle.version(result.window.epoch.route), idle.labels()
         served: list[Any] = items["probabilities"].tolist()
         if version is None or {len(p) for p in served} != {len(labels)}:
             return nothing  # answered by a release of other labels

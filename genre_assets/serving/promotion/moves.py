@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from genre_assets.serving.promotion.state import Route, Serving
+from genre_assets.serving.promotion.policy import Route, Serving
 
 DRIFT = "drift"
 MACHINES = frozenset({DRIFT, "build", "reconciliation"})  # every other actor is a person

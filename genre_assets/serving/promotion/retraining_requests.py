@@ -12,12 +12,12 @@ from typing import Any
 
 from genre_assets.database import Database
 from genre_assets.serving.drift import window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.feedback import training_clips
 from genre_assets.serving.promotion import replica_state, route_state
-from genre_assets.serving.promotion.state import Decision, Rules
+from genre_assets.serving.promotion.policy import Decision, Rules
 from genre_assets.settings import Settings
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from genre_assets import audit
 from genre_assets.database import Database
-from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.promotion.moves import DRIFT, MACHINES, OpenMove, Standing, Wish
-from genre_assets.serving.promotion.state import Decision, Route, Rules, Serving, WindowLevel, decide
+from genre_assets.serving.promotion.policy import Decision, Route, Rules, Serving, WindowLevel, decide
 from genre_assets.steps import Step, reached
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from genre_assets.errors import BadInput, GenreError, PermanentFailure
 from genre_assets.packaging import golden, publish
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.packaging.release import Release
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets.serving.rollout.live_files import load, return_to, stage, stale
 from genre_assets.settings import Settings
 from genre_assets.steps import Step, reached

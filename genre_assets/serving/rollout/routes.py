@@ -10,7 +10,7 @@ from genre_assets.models.selection.fallback import CHECK
 from genre_assets.packaging.release import Release
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import DRIFT, Wish
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets.serving.rollout.live import Live
 from genre_assets.triton.protocol import ROUTES
 

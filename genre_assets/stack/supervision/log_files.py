@@ -9,6 +9,8 @@ import shutil
 from io import BufferedWriter
 from pathlib import Path
 
+from genre_assets.disk.whole import unfinished
+
 LIMIT = 20 * 2**20  # bytes; with the copy, twice that for each service
 
 
@@ -25,11 +27,8 @@ def rotate(log: Path, limit: int = LIMIT) -> bool:
     try:
         if log.stat().st_size <= limit:
             return False
-        kept = log.with_suffix(".log.1")
-        unfinished = log.with_suffix(".log.new")
-        shutil.copyfile(log, unfinished)
-        unfinished.chmod(0o600)
-        unfinished.replace(kept)
+        with unfinished(log.with_suffix(".log.1"), mode=0o600) as copy:
+            shutil.copyfile(log, copy)
         os.truncate(log, 0)
     except OSError:  # not there yet, or a full disk: the next look tries again
         return False

@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
+from genre_assets.disk.whole import write_whole
 from genre_assets.serving.alerts.channels import Channel, Message
 from genre_assets.serving.alerts.listing import supervisors_file
 
@@ -163,9 +164,7 @@ class Notifier(threading.Thread):
     def _write(self) -> None:
         with suppress(OSError):  # a full disk must not end the supervisor; people are notified all the same
             self.file.parent.mkdir(parents=True, exist_ok=True)
-            unfinished = self.file.with_suffix(".new")
-            unfinished.write_text(json.dumps([alert.as_json() for alert in self.alerts], indent=1))
-            unfinished.replace(self.file)
+            write_whole(self.file, json.dumps([alert.as_json() for alert in self.alerts], indent=1))
 
 
 def _deliver_all(channel: Channel, waiting: "queue.SimpleQueue[Message]") -> None:

@@ -8,7 +8,7 @@ import pytest
 from genre_assets import keys, steps
 from genre_assets.audio.tables import features, inventory, parts
 from genre_assets.audio.tables.refresh import refresh
-from genre_assets.models.data import stored
+from genre_assets.models.data import training_store
 from genre_assets.settings import Settings
 from genre_assets.steps import Step
 from genre_assets.store import ObjectStore
@@ -70,7 +70,7 @@ def test_one_clip_more_writes_one_part_of_each_table(store: ObjectStore, setting
     prefix = files["fingerprint"].iloc[-1][0]
     assert sorted(keys.table_of(key) for key in new) == [keys.features("gtzan37", "rock"), keys.inventory("rock")]
     assert {key.split("part-")[1][0] for key in new} == {prefix}
-    assert stored.read_features(store, settings, ["rock"])["key"].tolist() == files["key"].tolist()
+    assert training_store.read_features(store, settings, ["rock"])["key"].tolist() == files["key"].tolist()
 
 
 @pytest.mark.usefixtures("large")

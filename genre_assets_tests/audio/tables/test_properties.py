@@ -22,7 +22,12 @@ def file(key: str, sound: int = 0, **facts: Any) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(inventory.COLUMNS, "")
     row |= {"size": 1, "sample_rate": RATE, "channels": 1, "duration_s": 10.0}
     row |= {"key": key, "fingerprint": f"bytes {sound}", "signature": SIGNATURES[sound], "verdict": "ok"}
-    return {**row, "last_modified": pd.Timestamp("2026-01-01", tz="UTC"), "genre": key.split("/")[0], **facts}
+    return {
+        **row,
+        "last_modified": pd.Timestamp("2026-01-01", tz="UTC"),
+        "genre": key.split("/", maxsplit=1)[0],
+        **facts,
+    }
 
 
 SIGNATURES = [signature(music(6, seed=seed), RATE) for seed in range(3)]

@@ -14,7 +14,7 @@ from genre_assets.audio.tables import features
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
 from genre_assets.genres import GENRES
-from genre_assets.models.data import stored, training
+from genre_assets.models.data import training, training_store
 from genre_assets.models.data.training import TrainingSet
 from genre_assets.models.mlflow.registry import ModelRegistry
 from genre_assets.models.onnx import portable
@@ -151,21 +151,21 @@ def test_features_that_were_cut_otherwise_than_the_settings_say_are_not_taken(
     key = f"features/{small.feature_set}/genre=jazz/manifest.json"
     version = FEATURE_SETS["gtzan37"].version
     store.write_json(small.features_bucket, key, {"feature_set_version": version, "cut": features.cut(small)})
-    assert len(stored.read_features(store, small, GENRES))
+    assert len(training_store.read_features(store, small, GENRES))
     other = small.model_copy(update={"segment_seconds": 3.0})
     with pytest.raises(BadInput, match="materialise features again"):
-        stored.read_features(store, other, GENRES)
+        training_store.read_features(store, other, GENRES)
 
 
 def test_a_training_set_and_a_model_of_before_are_refused_with_what_to_do(
     store: ObjectStore, small: Settings, world: World
 ) -> None:
     data = synthetic_training_set()
-    stored.write(store, small, data)
+    training_store.write(store, small, data)
     old = {name: value for name, value in data.manifest.to_json().items() if name != "cut"}
     store.write_json(small.features_bucket, keys.TRAINING_SET_MANIFEST, old)
     with pytest.raises(BadInput, match="materialise training_set again"):
-        stored.read(store, small)
+        training_store.read(store, small)
     version = world.train("linear").version
     folder = world.registry.download(version, world.folder / "old")
     manifest = read_manifest(folder)

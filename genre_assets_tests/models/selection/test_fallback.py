@@ -12,7 +12,7 @@ from genre_assets.database import Database
 from genre_assets.errors import BadInput
 from genre_assets.models.assets import champion_models
 from genre_assets.models.checks import fallback_is_another_family, there_is_a_fallback
-from genre_assets.models.data import stored, training
+from genre_assets.models.data import training, training_store
 from genre_assets.models.data.split import TRAIN
 from genre_assets.models.data.training import TrainingSet
 from genre_assets.models.families.catalogue import FAMILIES
@@ -61,7 +61,7 @@ class World:
 
     def choose(self, data: TrainingSet | None = None, **settings: Any) -> dict[str, dg.AssetCheckEvaluation]:
         """Materialise champion_models with its checks; returns the evaluations by name."""
-        stored.write(self.store, self.settings, data or self.data)
+        training_store.write(self.store, self.settings, data or self.data)
         resources = {
             "settings": self.settings.model_copy(update=settings), "store": self.store, "registry": self.registry,
             "mlflow": TrackedRun(self.registry),

@@ -8,7 +8,7 @@ import numpy as np
 from genre_assets.genres import GENRES
 from genre_assets.models.assets import champion_models
 from genre_assets.models.checks import champion_beats_chance
-from genre_assets.models.data import stored, training
+from genre_assets.models.data import training, training_store
 from genre_assets.models.data.split import TRAIN
 from genre_assets.models.data.training import TrainingSet
 from genre_assets.models.families.catalogue import FAMILIES
@@ -26,7 +26,7 @@ UPSTREAM = ["tuned_xgboost", "tuned_random_forest", "tuned_k_neighbors", "tuned_
 
 def choose(registry: ModelRegistry, store: ObjectStore, settings: Settings, data: TrainingSet) -> dict[str, Any]:
     """Materialise the asset over a training set; returns what its page shows."""
-    stored.write(store, settings, data)
+    training_store.write(store, settings, data)
     resources = {"settings": settings, "store": store, "registry": registry, "mlflow": TrackedRun(registry)}
     everything: list[Any] = [*map(dg.AssetSpec, UPSTREAM), champion_models, champion_beats_chance]
     done = dg.materialize(everything, resources=resources)

@@ -21,7 +21,7 @@ from genre_assets.definitions import build_defs
 from genre_assets.errors import GenreError
 from genre_assets.packaging import publish, release
 from genre_assets.packaging.environment.lock import Environment
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets.settings import Settings, load_settings
 from genre_assets.stack.services.triton import Triton
 from genre_assets.stack.services.triton_door import TritonDoor

@@ -8,7 +8,7 @@ from genre_assets import keys
 from genre_assets.packaging.environment.lock import Environment
 from genre_assets.serving.agent import fleet as fleets
 from genre_assets.serving.promotion import replica_state, route_state
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets.settings import Settings
 from genre_assets.stack.services.postgres import Postgres
 from genre_assets_tests.conftest import _new_database

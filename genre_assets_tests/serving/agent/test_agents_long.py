@@ -11,7 +11,7 @@ import pytest
 
 from genre_assets.serving.agent.fleet import MARGIN_SECONDS
 from genre_assets.serving.promotion import route_state
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets_tests.serving.agent.clients import Observed, load
 from genre_assets_tests.serving.agent.replicas import LOST_SECONDS, Fleet, Replica, wait_until_ready
 from genre_assets_tests.serving.agent.test_agents import fleet

@@ -215,11 +215,11 @@ def test_items_that_are_not_looked_at_are_told(alerts: Alerts) -> None:
     tell(NOW - 3 * HOUR)
     assert alerts.open_keys() == ["stale:answers"]
     tell(NOW, NOW - HOUR)
-    assert alerts.open_keys() == ["stale:verdicts"]
+    assert alerts.open_keys() == ["stale:windows"]
     tell(NOW, None, NOW - 24 * HOUR)
     assert alerts.open_keys() == []
     tell(NOW, None, NOW - 26 * HOUR)
-    assert alerts.open_keys() == ["stale:judged"]
+    assert alerts.open_keys() == ["stale:drift"]
     tell(NOW)
     assert alerts.open_keys() == []
 

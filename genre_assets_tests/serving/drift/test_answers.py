@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from genre_assets.genres import GENRES
-from genre_assets.serving.drift import answers, null, reference, verdict
+from genre_assets.serving.drift import answers, detection, null, reference
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import of_latency
 from genre_assets.serving.drift.null import Baseline, Undrifted
-from genre_assets.serving.drift.verdict import Level
 from genre_assets_tests.serving.drift.data import CENTRES, features, reference_frame
 
 
@@ -31,7 +31,7 @@ def base() -> Baseline:
 
 
 def undrifted(base: Baseline, values: np.ndarray) -> Undrifted:
-    return verdict.feature_drift(base, values, false_alarm_rate=0.05).undrifted
+    return detection.feature_drift(base, values, false_alarm_rate=0.05).undrifted
 
 
 def window(seed: int, genre: int | None = None, n: int = 64) -> np.ndarray:

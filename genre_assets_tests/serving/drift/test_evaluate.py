@@ -15,9 +15,9 @@ from genre_assets.inference.request_log import Row
 from genre_assets.models.data import training
 from genre_assets.models.tuning import fit
 from genre_assets.serving.drift import evaluate, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Cause, Property
 from genre_assets.serving.drift.shadow import IdleModels
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.window_store import DriftResult
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.settings import Settings

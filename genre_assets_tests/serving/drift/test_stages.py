@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from genre_assets.serving.drift import answers, mix, null, reference, stages, verdict
+from genre_assets.serving.drift import answers, detection, mix, null, reference, stages
 from genre_assets.serving.drift.null import Baseline
 from genre_assets_tests.serving.drift.data import features, reference_frame
 
@@ -36,7 +36,7 @@ def test_a_staged_p_value_is_valid_at_every_level_and_decides_as_all_resamples_d
         p_value = counted(ranks, used)
         found.append(p_value)
         full = (1 + (ranks[1:] >= ranks[0]).sum()) / (TOTAL + 1)
-        assert verdict.level(p_value, 0.01) is verdict.level(full, 0.01)
+        assert detection.level(p_value, 0.01) is detection.level(full, 0.01)
         assert p_value == full or full > LOW
     for level in (0.002, 0.01, 0.05, 0.1, 0.15, 0.2, 0.5, 0.9):
         share, error = np.mean(np.array(found) <= level), np.sqrt(level * (1 - level) / len(found))
@@ -69,8 +69,8 @@ def test_windows_of_all_kinds_get_the_level_of_all_resamples(
 
 def _told(
     base: Baseline, values: np.ndarray, probabilities: np.ndarray, seed: int
-) -> list[tuple[verdict.Level, float]]:
-    drift = verdict.feature_drift(base, values, seed=seed)
+) -> list[tuple[detection.Level, float]]:
+    drift = detection.feature_drift(base, values, seed=seed)
     known, undrifted = base.reference, drift.undrifted
     found = [asked(known, undrifted, probabilities, 0.01) for asked in (answers.label_mix, answers.confidence)]
     return [(drift.level, drift.p_value), *((finding.level, finding.values["p_value"]) for finding in found)]
@@ -78,7 +78,7 @@ def _told(
 
 def test_a_plain_case_draws_few_windows_and_a_drifted_one_all(base: Baseline) -> None:
     usual, drifted = (
-        [verdict.feature_drift(base, features(64, np.random.default_rng(i)) * np.float32(by)) for i in range(6)]
+        [detection.feature_drift(base, features(64, np.random.default_rng(i)) * np.float32(by)) for i in range(6)]
         for by in (1, 1.3)
     )
     drawn = [[sum(len(block.rows) for block in one.undrifted._drawn) for one in found] for found in (usual, drifted)]

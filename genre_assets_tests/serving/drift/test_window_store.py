@@ -7,7 +7,7 @@ from genre_assets.database import Database
 from genre_assets.inference import request_log
 from genre_assets.migrations import VERSION_TABLE
 from genre_assets.serving.drift import window_reports, window_store
-from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.windows import ClosedBy, Rules
 from genre_assets_tests.serving.drift.data import START, log_rows
 
@@ -117,14 +117,16 @@ def test_what_waits_is_counted_from_when_it_could_be_known(database: Database) -
     found = window_reports.freshness(database)
     assert found.waiting_since is not None
     assert found.waiting_since >= before - timedelta(seconds=1)
-    assert found.unjudged_since == window.opened_at
+    assert found.unevaluated_since == window.opened_at
     window_store.save_result(database, window.id, level=Level.INCONCLUSIVE, reason="", reference_version=1, findings={})
-    assert window_reports.freshness(database).unjudged_since == window.opened_at, "an inconclusive window tells nothing"
+    assert window_reports.freshness(database).unevaluated_since == window.opened_at, (
+        "an inconclusive window tells nothing"
+    )
     window_store.save_result(
         database, window.id, level=Level.OK, reason="", reference_version=1, findings={}, again=True
     )
     found = window_reports.freshness(database)
-    assert (found.waiting_since, found.unjudged_since) == (None, None)
+    assert (found.waiting_since, found.unevaluated_since) == (None, None)
 
 
 def test_a_window_of_more_rows_than_are_read_at_once_goes_on(

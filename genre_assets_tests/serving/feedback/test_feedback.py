@@ -16,12 +16,12 @@ from genre_assets.inference import request_log
 from genre_assets.inference.request_log import Row
 from genre_assets.labels import of_names
 from genre_assets.serving.drift import evaluate, null, reference, shadow, window_store
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.findings import Property
-from genre_assets.serving.drift.verdict import Level
 from genre_assets.serving.drift.windows import Rules as WindowRules
 from genre_assets.serving.feedback import backfill, label_lists, labels, review
 from genre_assets.serving.promotion import retraining_requests
-from genre_assets.serving.promotion.state import Decision, Rules
+from genre_assets.serving.promotion.policy import Decision, Rules
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.labelled import TEN, keep_ten
@@ -180,10 +180,10 @@ def test_backfill_judges_past_windows_anew_and_says_what_changed(
     seen: list[str] = []
     done = backfill.backfill(database, store, settings, on_window=lambda judged: seen.append(judged.window.id))
     assert seen == ids
-    assert (done.judged, [change[:2] for change in done.changed]) == (2, [(ids[0], "detected")])
+    assert (done.evaluated, [change[:2] for change in done.changed]) == (2, [(ids[0], "detected")])
     assert len(list(store.list(settings.serving_bucket, "drift/"))) == 2
     assert backfill.backfill(database, store, settings).changed == ()
-    assert backfill.backfill(database, store, settings, since=datetime.now(UTC) + timedelta(days=1)).judged == 0
+    assert backfill.backfill(database, store, settings, since=datetime.now(UTC) + timedelta(days=1)).evaluated == 0
 
 
 class Idle:

@@ -7,7 +7,7 @@ from genre_assets import audit
 from genre_assets.database import Database
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import Wish
-from genre_assets.serving.promotion.state import Route, Rules
+from genre_assets.serving.promotion.policy import Route, Rules
 
 RULES = Rules(bad=2, of=3, clean=3, dwell=timedelta())
 

@@ -15,7 +15,7 @@ import pytest
 from genre_assets.errors import GenreError
 from genre_assets.inference.request_log import read
 from genre_assets.serving.promotion import route_state
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets.stack.services.postgres import Postgres
 from genre_assets.triton.client.sync import GenreClient, Prediction
 from genre_assets_tests.serving.live_stack import LiveStack

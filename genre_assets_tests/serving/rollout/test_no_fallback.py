@@ -12,7 +12,7 @@ from genre_assets import audit
 from genre_assets.cli.stack.status import NO_FALLBACK, print_status
 from genre_assets.database import Database
 from genre_assets.errors import BadInput
-from genre_assets.models.data import stored
+from genre_assets.models.data import training_store
 from genre_assets.models.sensors import retraining_gate
 from genre_assets.packaging.config import to_pbtxt
 from genre_assets.packaging.ensemble import configurations
@@ -147,7 +147,7 @@ def test_a_sustained_drift_without_a_fallback_is_a_reason_to_train_again(platfor
         "settings": settings,
         "drifted_since": retraining_requests.drifted_since,
     }
-    stored.write(platform["store"], settings, synthetic_training_set())
+    training_store.write(platform["store"], settings, synthetic_training_set())
 
     def tick() -> Any:
         with dg.DagsterInstance.ephemeral() as instance:

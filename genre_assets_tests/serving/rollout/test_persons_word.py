@@ -7,7 +7,7 @@ import pytest
 from genre_assets import audit
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import Standing
-from genre_assets.serving.promotion.state import Route
+from genre_assets.serving.promotion.policy import Route
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.promotion.test_route_state import RULES, evaluate
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from genre_assets.errors import BadInput
-from genre_assets.serving.drift import null, reference, verdict
+from genre_assets.serving.drift import detection, null, reference
+from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.null import Baseline
-from genre_assets.serving.drift.verdict import Level
 from genre_assets_tests.serving.drift.data import COLUMNS, features, reference_frame
 
 
@@ -21,7 +21,7 @@ def p_values(base: Baseline, windows: int, items: int, genre: int | None = None,
     for seed in range(windows):
         genres = None if genre is None else np.full(items, (genre + seed) % 10)
         values = features(items, rng, genres) * np.float32(np.exp(shift))
-        found.append(verdict.feature_drift(base, values, false_alarm_rate=0.05, seed=seed).p_value)
+        found.append(detection.feature_drift(base, values, false_alarm_rate=0.05, seed=seed).p_value)
     return np.array(found)
 
 
@@ -43,7 +43,7 @@ def test_one_feature_that_moves_is_found_and_named(base: Baseline) -> None:
     """The mix may take up a part of it, so that another feature seems to move too; the one that moves is named."""
     values = features(64, np.random.default_rng(5))
     values[:, 3] *= np.float32(1.8)
-    drift = verdict.feature_drift(base, values, false_alarm_rate=0.01)
+    drift = detection.feature_drift(base, values, false_alarm_rate=0.01)
     assert drift.level is Level.DETECTED
     assert "f3" in [f.name for f in drift.features[:2]]
     assert "f3" in drift.drifted()
@@ -53,17 +53,17 @@ def test_one_feature_that_moves_is_found_and_named(base: Baseline) -> None:
 def test_a_feature_that_spreads_without_moving_is_found(base: Baseline) -> None:
     values = features(128, np.random.default_rng(6))
     values[:, 2] = np.exp(3 * (np.log(values[:, 2]) - np.log(values[:, 2]).mean()) + np.log(values[:, 2]).mean())
-    assert verdict.feature_drift(base, values).features[0].name == "f2"
+    assert detection.feature_drift(base, values).features[0].name == "f2"
 
 
 def test_a_window_of_one_genre_gets_that_mix(base: Baseline) -> None:
     values = features(64, np.random.default_rng(7), np.full(64, 4))
-    assert verdict.feature_drift(base, values).mix["hiphop"] > 0.9
+    assert detection.feature_drift(base, values).mix["hiphop"] > 0.9
 
 
 def test_the_same_window_gets_the_same_verdict(base: Baseline) -> None:
     values = features(32, np.random.default_rng(8))
-    assert verdict.feature_drift(base, values, seed=3) == verdict.feature_drift(base, values, seed=3)
+    assert detection.feature_drift(base, values, seed=3) == detection.feature_drift(base, values, seed=3)
 
 
 def test_a_small_reference_of_correlated_rows_keeps_the_promise() -> None:
@@ -81,9 +81,9 @@ def test_a_constant_feature_is_harmless_until_it_changes() -> None:
     base = null.baseline(reference.from_frame(frame), resamples=199)
     values = features(32, np.random.default_rng(9))
     values[:, 0] = 1.0
-    assert verdict.feature_drift(base, values, false_alarm_rate=0.05).level is not Level.DETECTED
+    assert detection.feature_drift(base, values, false_alarm_rate=0.05).level is not Level.DETECTED
     values[:16, 0] = 2.0
-    drift = verdict.feature_drift(base, values, false_alarm_rate=0.05)
+    drift = detection.feature_drift(base, values, false_alarm_rate=0.05)
     assert (drift.level, drift.features[0].name) == (Level.DETECTED, "f0")
 
 
@@ -97,19 +97,19 @@ def test_a_constant_feature_is_harmless_until_it_changes() -> None:
 )
 def test_a_window_that_cannot_be_compared_is_refused(base: Baseline, values: np.ndarray, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        verdict.feature_drift(base, values, false_alarm_rate=0.05)
+        detection.feature_drift(base, values, false_alarm_rate=0.05)
 
 
 def test_a_rate_that_the_resamples_cannot_hold_is_refused(base: Baseline) -> None:
     with pytest.raises(BadInput, match="false-alarm rate"):
-        verdict.feature_drift(base, features(32, np.random.default_rng(1)), false_alarm_rate=0.001)
+        detection.feature_drift(base, features(32, np.random.default_rng(1)), false_alarm_rate=0.001)
 
 
 @pytest.mark.parametrize(
     ("p_value", "level"), [(0.01, Level.DETECTED), (0.011, Level.SUSPECTED), (0.05, Level.SUSPECTED), (0.051, Level.OK)]
 )
 def test_levels_follow_the_stated_rate(p_value: float, level: Level) -> None:
-    assert verdict.level(p_value, 0.01) is level
+    assert detection.level(p_value, 0.01) is level
 
 
 def test_a_reference_without_recordings_is_refused() -> None:

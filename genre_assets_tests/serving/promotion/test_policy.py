@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genre_assets.serving.drift.verdict import Level
-from genre_assets.serving.promotion.state import Rules, Serving, WindowLevel, decide
+from genre_assets.serving.drift.detection import Level
+from genre_assets.serving.promotion.policy import Rules, Serving, WindowLevel, decide
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 RULES = Rules(bad=2, of=3, clean=3, dwell=timedelta(seconds=60))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from genre_assets.serving.drift.verdict import Level
+from genre_assets.serving.drift.detection import Level
 from genre_assets.settings import Settings
 
 Route = Literal["champion", "fallback"]
