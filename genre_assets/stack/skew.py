@@ -17,7 +17,7 @@ from genre_assets.stack import table_versions
 from genre_assets.stack.configuration import own_addresses
 from genre_assets.stack.diagnosis import Diagnosis, Level
 from genre_assets.stack.supervision.run_files import supervisor_pid
-from genre_assets.triton.protocol import PYTHON_MODELS
+from genre_assets.triton.protocol import PYTHON_MODELS, model_for
 
 SUBJECT = "versions"
 
@@ -82,7 +82,7 @@ def _code(release: Release) -> Iterator[Diagnosis]:
         for name in PYTHON_MODELS
         for path, data in model_files(name).items()
         for place, digest in release.files.items()
-        if place.startswith(f"models/{name}/") and place.split("/", 3)[3:] == [path]
+        if place.startswith(f"models/{model_for(name, release.contents)}/") and place.split("/", 3)[3:] == [path]
         if hashlib.sha256(data).hexdigest() != digest
     ]
     if differs:
