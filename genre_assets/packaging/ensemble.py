@@ -60,6 +60,7 @@ def configurations(spec: EnsembleSpec, contract: str = "") -> dict[str, ModelCon
     shared = {
         "EXECUTION_ENV_PATH": ENVIRONMENT.format(hash=spec.environment), "environment": spec.environment,
         "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,
+        **({"contract": contract} if contract else {}),
     }  # fmt: skip
     audio_parameters = {
         "segments": str(spec.segments), "max_seconds": str(spec.max_seconds), "offset": spec.offset,

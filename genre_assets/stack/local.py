@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from genre_assets.errors import GenreError, PermanentFailure
 from genre_assets.processes import MARKER, kill, orphan_processes, stopped_members, wait_until_gone
 from genre_assets.settings import Settings, load_settings
 from genre_assets.shipped.servers import ensure
+from genre_assets.stack import fit
 from genre_assets.stack.closed_folder import close_to_others
 from genre_assets.stack.configuration import configure, only_dagster_reads, remembered
 from genre_assets.stack.services import graphql
@@ -48,11 +49,12 @@ AWAY = frozenset({"restarting", "starting", "unhealthy", "failed"})
 
 @dataclass(frozen=True)
 class Status:
-    """The services by name, the route that serves, and whether there is a fallback (None: none does, or not known)."""
+    """The services by name, the route that serves, whether there is a fallback (None: none does, or not known), and what does not fit."""
 
     services: dict[str, dict[str, Any]]
     route: str | None
     fallback: bool | None = None
+    versions: list[fit.Finding] = field(default_factory=list)
 
 
 def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report: Report = print) -> Settings:
@@ -150,7 +152,8 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
     if TritonDoor.name in questions:
         questions[ROUTE] = lambda: Health(True, control.route() or "")
         questions[FALLBACK] = lambda: _whether(control.has_fallback())
-    answers = ask_all(questions, seconds)
+    told_versions: dict[str, list[fit.Finding]] = {}
+    answers = ask_all(questions | fit.questions(settings, told_versions), seconds)
     found = {SUPERVISOR: _entry(supervisor, restarts=0)}
     for service in known:
         standing = state.get(service.name, {})
@@ -169,6 +172,7 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
         found,
         route=(route.why or None) if route and route.healthy else None,
         fallback=spare.healthy if spare is not None and told else None,
+        versions=fit.findings(told_versions, answers),
     )
 
 

@@ -24,8 +24,13 @@ SUBJECT = "versions"
 
 def find(settings: Settings) -> Iterator[Diagnosis]:
     """What does not fit, each with what to do; nothing where all fits. A database that does not answer is passed over."""
-    for name in reachable(settings):
-        yield from _database(name, table_versions.stated(settings, name))
+    for name, version in table_versions_of(settings).items():
+        yield from in_database(name, version)
+    yield from on_disk(settings)
+
+
+def on_disk(settings: Settings) -> Iterator[Diagnosis]:
+    """Code, environment and the release that the files say; no service is asked."""
     repository = ModelRepository(settings.repository)
     try:
         identifier = repository.release
@@ -48,8 +53,13 @@ def reachable(settings: Settings) -> list[str]:
     return [name for name, field in table_versions.SETTINGS.items() if runs or f"GENRE_{field.upper()}" not in own]
 
 
-def _database(name: str, url: str) -> Iterator[Diagnosis]:
-    found = table_versions.read(name, url)
+def table_versions_of(settings: Settings) -> dict[str, str | None]:
+    """The version of the tables of each database that may be asked; None for one that does not answer."""
+    return {name: table_versions.read(name, table_versions.stated(settings, name)) for name in reachable(settings)}
+
+
+def in_database(name: str, found: str | None) -> Iterator[Diagnosis]:
+    """What of a version of a database's tables does not fit the code; nothing where none is known."""
     standing = table_versions.standing(name, found or "")
     heads = ", ".join(sorted(table_versions.known(name).heads))
     if standing == "newer":

@@ -83,6 +83,7 @@ def test_the_code_of_each_step_is_of_the_contract(model: str, monkeypatch: pytes
 
 
 def test_an_ensemble_asks_the_steps_of_its_contract_only() -> None:
-    made = configurations(SPEC, "0123abcd")
-    assert set(made) == {ENSEMBLE, *(f"{step}_0123abcd" for step in PYTHON_MODELS)}
+    made = configurations(SPEC, "1a2b3c4d")
+    assert "predictor_1a2b3c4d" in made
+    assert set(made) == {ENSEMBLE, *(f"{step}_1a2b3c4d" for step in PYTHON_MODELS)}
     assert {step.model for step in made[ENSEMBLE].steps} == set(made) - {ENSEMBLE}

@@ -5,6 +5,7 @@ from typing import Any
 
 from genre_assets.database import Database
 from genre_assets.settings import Settings
+from genre_assets.stack import fit
 from genre_assets.stack.configuration import own_addresses
 from genre_assets.stack.containers import contained
 from genre_assets.stack.services.s3 import S3
@@ -32,8 +33,10 @@ def is_meant(settings: Settings) -> bool:
     return "GENRE_DAGSTER_URL" not in own_addresses(settings.home)
 
 
-def lights(settings: Settings, seconds: float = SECONDS) -> tuple[dict[str, dict[str, Any]], str | None, bool | None]:
-    """Each service as it answers, the route that serves, and whether there is a fallback; None is unknown.
+def lights(
+    settings: Settings, seconds: float = SECONDS
+) -> tuple[dict[str, dict[str, Any]], str | None, bool | None, list[fit.Finding]]:
+    """Each service as it answers, the route that serves, whether there is a fallback (None is unknown), and what does not fit.
 
     A service whose address nobody stated is unknown. How often one was restarted is known where it is kept, and None here.
     """
@@ -49,8 +52,10 @@ def lights(settings: Settings, seconds: float = SECONDS) -> tuple[dict[str, dict
     told: dict[str, Any] = {}
     questions[ROUTE] = lambda: _tell(told, ROUTE, control.route)
     questions[FALLBACK] = lambda: _tell(told, FALLBACK, control.has_fallback)
-    answers = ask_all(questions, seconds)
-    return {name: _entry(answers, name) for name in ADDRESSES}, told.get(ROUTE), told.get(FALLBACK)
+    versions: dict[str, list[fit.Finding]] = {}
+    answers = ask_all(questions | fit.questions(settings, versions), seconds)
+    services = {name: _entry(answers, name) for name in ADDRESSES}
+    return services, told.get(ROUTE), told.get(FALLBACK), fit.findings(versions, answers)
 
 
 def _tell(told: dict[str, Any], name: str, question: Callable[[], object]) -> Health:
