@@ -82,7 +82,7 @@ class Watchdog:
         return revived
 
     def _released(self) -> set[str]:
-        return {path.name for path in self.repository.iterdir() if step_of(path.name)}
+        return {path.name for path in self.repository.glob("*") if step_of(path.name)}
 
     def living(self, server: int) -> dict[str, int]:
         """Models by name, with how many stubs of theirs live that were not replaced."""

@@ -16,6 +16,7 @@ import pytest
 from tritonclient import grpc
 from tritonclient.utils import InferenceServerException
 
+from genre_assets.errors import PermanentFailure
 from genre_assets.packaging import code, release
 from genre_assets.packaging.config import ModelConfig
 from genre_assets.triton.protocol import AUDIO, ENSEMBLE, ERROR, PARTS, TIMELINE, VERSION
@@ -93,14 +94,19 @@ def other_seal(tree: Path) -> None:
 
 def fewer_tensors(tree: Path) -> None:
     """The steps have no tensor for timelines, as before there were any."""
-    for model, tensor in (("pre_processor", PARTS), ("predictor", TIMELINE)):
+    for model, tensor in (("pre_processor", "PARTS"), ("predictor", "TIMELINE")):
         source = tree / "triton_models" / model / "model.py"
-        (line,) = (
-            li
-            for li in source.read_text().splitlines(keepends=True)
-            if f"pb_utils.Tensor({'PARTS' if tensor == PARTS else 'TIMELINE'}," in li
-        )
+        (line,) = (one for one in source.read_text().splitlines(keepends=True) if f"pb_utils.Tensor({tensor}," in one)
         change(source, line, "")
+
+
+def broken(tree: Path) -> None:
+    """The last step to be loaded does not come up."""
+    change(
+        tree / "triton_models/post_processor/model.py",
+        "        check_numpy()\n",
+        "        raise RuntimeError('broken')\n",
+    )
 
 
 def change(file: Path, old: str, new: str) -> None:
@@ -178,6 +184,23 @@ def test_a_release_of_other_features_comes_and_goes_without_a_failed_request(liv
     there_and_back(live, live.build({41: model}, {"champion": 41}, "features"), 41)
 
 
+@pytest.mark.long
+def test_a_release_of_other_code_that_does_not_load_costs_no_request(live: LiveStack, tmp_path: Path) -> None:
+    model = toy_model(tmp_path / "m42", version=42, family="linear", seed=42)
+    with asking(live) as asked:
+        build_by_other_code(live, tmp_path, [broken], {42: model})
+        with pytest.raises(PermanentFailure, match=f"{live.releases[0].id} serves on"):
+            live.serve("champion")
+        time.sleep(0.5)
+    assert (asked.failures, set(asked.versions)) == ([], {3})
+    assert loaded(live) == set(live.releases[0].contents)
+
+
+def loaded(live: LiveStack) -> set[str]:
+    """The models that take requests in Triton."""
+    return {model["name"] for model in live.control.index() if model.get("state") == "READY"}
+
+
 def there_and_back(live: LiveStack, other: release.Release, version: int) -> None:
     """To the other release and back, while clients ask."""
     with asking(live) as asked:
@@ -188,3 +211,4 @@ def there_and_back(live: LiveStack, other: release.Release, version: int) -> Non
         time.sleep(0.5)
     assert asked.failures == []
     assert set(asked.versions) == {3, version}
+    assert loaded(live) == set(live.releases[0].contents), "nothing of the other release stays behind"
