@@ -23,6 +23,7 @@ from genre_assets.triton.protocol import AUDIO, ENSEMBLE, ERROR, PARTS, TIMELINE
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.rollout.test_live import first_release
 from genre_assets_tests.serving.toys import clip, toy_model
+from genre_assets_tests.waiting import until
 
 __all__ = ["first_release"]
 pytestmark = pytest.mark.stack
@@ -193,7 +194,7 @@ def test_a_release_of_other_code_that_does_not_load_costs_no_request(live: LiveS
             live.serve("champion")
         time.sleep(0.5)
     assert (asked.failures, set(asked.versions)) == ([], {3})
-    assert loaded(live) == set(live.releases[0].contents)
+    until(lambda: loaded(live) == set(live.releases[0].contents), "nothing of the other release stays loaded", 30)
 
 
 def loaded(live: LiveStack) -> set[str]:
@@ -211,4 +212,4 @@ def there_and_back(live: LiveStack, other: release.Release, version: int) -> Non
         time.sleep(0.5)
     assert asked.failures == []
     assert set(asked.versions) == {3, version}
-    assert loaded(live) == set(live.releases[0].contents), "nothing of the other release stays behind"
+    until(lambda: loaded(live) == set(live.releases[0].contents), "nothing of the other release stays loaded", 30)

@@ -112,7 +112,7 @@ def test_a_dead_stub_of_a_release_on_its_way_out_is_left_alone(
 ) -> None:
     """Its model is in no repository any more: a load could only fail, and the server would be restarted for it."""
     pid, stubs = server
-    until(lambda: watchdog.living(pid) == {"pre_processor": 2, "predictor": 1}, "all are seen", 10)
+    watchdog.revive(pid)
     (tmp_path / "predictor").rename(tmp_path / "predictor_0123abcd")
     kill(pid, stubs[2])
     assert watchdog.revive(pid) == []
