@@ -19,6 +19,7 @@ from tritonclient.utils import InferenceServerException
 from genre_assets.errors import PermanentFailure
 from genre_assets.packaging import code, release
 from genre_assets.packaging.config import ModelConfig
+from genre_assets.packaging.ensemble import configurations
 from genre_assets.triton.protocol import AUDIO, ENSEMBLE, ERROR, PARTS, TIMELINE, VERSION
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.rollout.test_live import first_release
@@ -146,7 +147,7 @@ def build_by_other_code(
         shutil.copytree(code.ROOT / part, tree / part, ignore=skipped)
     for edit in edits:
         edit(tree)
-    honest = release.configurations
+    honest = configurations
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(code, "ROOT", tree)
         patch.setattr(code, "SOURCES", tree / "triton_models")
