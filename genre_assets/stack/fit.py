@@ -4,37 +4,40 @@ What is not known in that time is said to be unknown: `genre-assets doctor` take
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from genre_assets.settings import Settings
+from genre_assets.stack.supervision.lights import Finding
 from genre_assets.stack.supervision.service import Health
 
-Finding = dict[str, str]
-"""`level` (warning, problem, unknown), `seen` and `do`."""
 DATABASES, RELEASE = "versions of the databases", "versions of the release"
 
 
-def questions(settings: Settings, told: dict[str, list[Finding]]) -> dict[str, Callable[[], Health]]:
-    """A question for each part, whose findings come into `told`."""
+@dataclass
+class Versions:
+    """The questions of one `status`, and what came of them."""
 
-    def asked(part: str, find: Callable[[], list[Finding]]) -> Callable[[], Health]:
-        def question() -> Health:
-            told[part] = find()
-            return Health(healthy=True)
+    settings: Settings
+    _told: dict[str, list[Finding]] = field(default_factory=dict)
 
-        return question
+    def questions(self) -> dict[str, Callable[[], Health]]:
+        """One for each part."""
+        return {
+            DATABASES: lambda: self._ask(DATABASES, _in_databases),
+            RELEASE: lambda: self._ask(RELEASE, _on_disk),
+        }
 
-    return {
-        DATABASES: asked(DATABASES, lambda: _in_databases(settings)),
-        RELEASE: asked(RELEASE, lambda: _on_disk(settings)),
-    }
+    def findings(self, answers: Mapping[str, Health]) -> list[Finding]:
+        """What does not fit, or is not known; `answers` say why a question has no answer."""
+        found = []
+        for part in (DATABASES, RELEASE):
+            known = self._told.get(part)
+            found += [_unknown(f"the {part}: {answers[part].why}")] if known is None else known
+        return found
 
-
-def findings(told: Mapping[str, list[Finding]], answers: Mapping[str, Health]) -> list[Finding]:
-    """What does not fit, or is not known; `answers` say why a part is not in `told`."""
-    found = []
-    for part in (DATABASES, RELEASE):
-        found += told.get(part) or ([] if part in told else [_unknown(f"the {part}: {answers[part].why}")])
-    return found
+    def _ask(self, part: str, find: Callable[[Settings], list[Finding]]) -> Health:
+        self._told[part] = find(self.settings)
+        return Health(healthy=True)
 
 
 def _in_databases(settings: Settings) -> list[Finding]:

@@ -20,7 +20,6 @@ from genre_assets.errors import GenreError, PermanentFailure
 from genre_assets.processes import MARKER, kill, orphan_processes, stopped_members, wait_until_gone
 from genre_assets.settings import Settings, load_settings
 from genre_assets.shipped.servers import ensure
-from genre_assets.stack import fit
 from genre_assets.stack.closed_folder import close_to_others
 from genre_assets.stack.configuration import configure, only_dagster_reads, remembered
 from genre_assets.stack.services import graphql
@@ -29,7 +28,7 @@ from genre_assets.stack.services.database_roles import let_append
 from genre_assets.stack.services.graphql import DO_NOT_LOAD
 from genre_assets.stack.services.triton_door import TritonDoor
 from genre_assets.stack.supervision import supervisor_light
-from genre_assets.stack.supervision.lights import ask_all
+from genre_assets.stack.supervision.lights import Beside, Finding, ask_all
 from genre_assets.stack.supervision.log_files import append
 from genre_assets.stack.supervision.run_files import state_file, supervisor_pid, written_state
 from genre_assets.stack.supervision.service import Health, check_port_free
@@ -54,7 +53,7 @@ class Status:
     services: dict[str, dict[str, Any]]
     route: str | None
     fallback: bool | None = None
-    versions: list[fit.Finding] = field(default_factory=list)
+    versions: list[Finding] = field(default_factory=list)
 
 
 def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report: Report = print) -> Settings:
@@ -136,7 +135,7 @@ def down(settings: Settings, *, report: Report = print) -> bool:
     return bool(pid or left_over)
 
 
-def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
+def status(settings: Settings, seconds: float = STATUS_SECONDS, beside: Beside | None = None) -> Status:
     """Each service's own answer, or, where it takes too long, the supervisor's last one; else unknown.
 
     Only a service of this folder's supervisor is asked: another stack may listen on the same ports. Answers within
@@ -152,8 +151,7 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
     if TritonDoor.name in questions:
         questions[ROUTE] = lambda: Health(True, control.route() or "")
         questions[FALLBACK] = lambda: _whether(control.has_fallback())
-    told_versions: dict[str, list[fit.Finding]] = {}
-    answers = ask_all(questions | fit.questions(settings, told_versions), seconds)
+    answers = ask_all({**questions, **(beside.questions() if beside else {})}, seconds)
     found = {SUPERVISOR: _entry(supervisor, restarts=0)}
     for service in known:
         standing = state.get(service.name, {})
@@ -172,7 +170,7 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
         found,
         route=(route.why or None) if route and route.healthy else None,
         fallback=spare.healthy if spare is not None and told else None,
-        versions=fit.findings(told_versions, answers),
+        versions=beside.findings(answers) if beside else [],
     )
 
 

@@ -27,11 +27,15 @@ def status(as_json: AsJson = False) -> None:
     stated addresses (in containers) are asked there. Also what of code, databases, environment and release does not fit
     together, as `genre-assets doctor` says it; what is not known in time is said to be unknown.
     """
-    from genre_assets.stack import local
+    from genre_assets.stack import fit, local
     from genre_assets.stack.containers import elsewhere
 
     settings = load_settings()
-    found = local.Status(*elsewhere.lights(settings)) if elsewhere.is_meant(settings) else local.status(settings)
+    beside = fit.Versions(settings)
+    if elsewhere.is_meant(settings):
+        found = local.Status(*elsewhere.lights(settings, beside=beside))
+    else:
+        found = local.status(settings, beside=beside)
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=1))
     else:

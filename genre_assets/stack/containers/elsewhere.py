@@ -5,11 +5,10 @@ from typing import Any
 
 from genre_assets.database import Database
 from genre_assets.settings import Settings
-from genre_assets.stack import fit
 from genre_assets.stack.configuration import own_addresses
 from genre_assets.stack.containers import contained
 from genre_assets.stack.services.s3 import S3
-from genre_assets.stack.supervision.lights import ask_all
+from genre_assets.stack.supervision.lights import Beside, Finding, ask_all
 from genre_assets.stack.supervision.service import Health
 from genre_assets.triton.control import TritonControl
 
@@ -34,8 +33,8 @@ def is_meant(settings: Settings) -> bool:
 
 
 def lights(
-    settings: Settings, seconds: float = SECONDS
-) -> tuple[dict[str, dict[str, Any]], str | None, bool | None, list[fit.Finding]]:
+    settings: Settings, seconds: float = SECONDS, beside: Beside | None = None
+) -> tuple[dict[str, dict[str, Any]], str | None, bool | None, list[Finding]]:
     """Each service as it answers, the route that serves, whether there is a fallback (None is unknown), and what does not fit.
 
     A service whose address nobody stated is unknown. How often one was restarted is known where it is kept, and None here.
@@ -52,10 +51,9 @@ def lights(
     told: dict[str, Any] = {}
     questions[ROUTE] = lambda: _tell(told, ROUTE, control.route)
     questions[FALLBACK] = lambda: _tell(told, FALLBACK, control.has_fallback)
-    versions: dict[str, list[fit.Finding]] = {}
-    answers = ask_all(questions | fit.questions(settings, versions), seconds)
+    answers = ask_all({**questions, **(beside.questions() if beside else {})}, seconds)
     services = {name: _entry(answers, name) for name in ADDRESSES}
-    return services, told.get(ROUTE), told.get(FALLBACK), fit.findings(versions, answers)
+    return services, told.get(ROUTE), told.get(FALLBACK), beside.findings(answers) if beside else []
 
 
 def _tell(told: dict[str, Any], name: str, question: Callable[[], object]) -> Health:
