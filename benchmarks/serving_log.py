@@ -17,6 +17,7 @@ from genre_assets.processes import children
 from genre_assets.settings import load_settings
 from genre_assets.stack.services.postgres import Postgres
 from genre_assets.stack.services.triton_watchdog import Watchdog, model_of
+from genre_assets.triton.protocol import step_of
 from genre_assets_tests.conftest import free_port, running
 
 OUTAGE = 10.0
@@ -63,7 +64,7 @@ def faults(live: bench_of.Bench, postgres: Postgres) -> None:
     time.sleep(OUTAGE)
     os.kill(server, signal.SIGCONT)
     for model in ("pre_processor", "predictor", "post_processor"):
-        stub = next(pid for pid, _, words in children(live.server.pid) if model_of(words) == model)
+        stub = next(pid for pid, _, words in children(live.server.pid) if step_of(model_of(words) or "") == model)
         os.kill(stub, signal.SIGKILL)
         time.sleep(6)
     ending.set()

@@ -99,7 +99,7 @@ def promotions(live: LiveStack) -> Iterator[int]:
     """A hundred runs of the job `promote`, every fifth to a version that does not load; the numbers of those refused."""
     model = bench_of.forest(live.folder / "m8", 8)
     broken = live.build({**live.models, 8: model}, {"champion": 3, "fallback": 8}, "broken")
-    sabotage(live, broken, "models/predictor/8/model.py", b"raise RuntimeError('deliberately broken')\n")
+    sabotage(live, broken, "8/model.py", b"raise RuntimeError('deliberately broken')\n")
     for number in range(SWITCHES):
         started = time.monotonic()
         newest = broken if number % 10 in {1, 5} else live.releases[0]

@@ -2,6 +2,6 @@
 
 In the order of a request: `items` and `store` (bytes), `features`, `answers` (predictor and post-processor), `metrics`,
 `request_rows`, `spool` and `set_aside` (the log on its way), `request_log` (its table); `seal` signs what the steps tell
-each other. It is shipped beside `model.py`, by its imports. Add here: what the ensemble does with a request. Not here:
+each other, `running` asks whether they run what their release names. It is shipped beside `model.py`, by its imports. Add here: what the ensemble does with a request. Not here:
 Dagster, MLflow, pandas, or anything else that Triton's environment does not hold.
 """

@@ -42,6 +42,9 @@ class Metrics:
         self._unsealed = family(
             "genre_unsealed_requests_total", "Requests to an inner model that were refused", counter
         )
+        self._skew = family(
+            "genre_release_skew", "1 if the environment that runs is another than the release names", gauge
+        )
         background = {
             name: family(name, description, kind)
             for name, description, kind in (
@@ -81,6 +84,12 @@ class Metrics:
     def count_probe(self, items: int) -> None:
         """Count the items of a probe: any client can call its request one, so it must be seen somewhere."""
         self._probe.increment(items)
+
+    def release_state(self, *, fits: bool | None) -> None:
+        """Whether what runs is what the release names; None is unknown, and no sample."""
+        if fits is not None:
+            self._running = self._skew.Metric(labels={"what": "environment"})
+            self._running.set(0 if fits else 1)
 
     def count_unsealed(self) -> None:
         """Count a request that did not come through the ensemble."""

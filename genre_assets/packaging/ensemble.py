@@ -40,13 +40,17 @@ class EnsembleSpec:
     extractors: int  # instances of the pre-processor: the step that costs
 
 
-def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
-    """Every model's configuration, by name; the predictor serves the champion."""
+def configurations(spec: EnsembleSpec, contract: str = "") -> dict[str, ModelConfig]:
+    """Every model's configuration, by name; the predictor serves the champion.
+
+    The names of the steps carry the contract, so that an ensemble asks steps of its own only, whatever else is loaded.
+    """
     audio, facts = Tensor(p.AUDIO, "BYTES"), Tensor(p.FACTS, "BYTES")
     features = Tensor(p.FEATURES, "FP32", (spec.segments, spec.columns))
     # As many as there are labels. The number is left open: while a release with other labels comes in, a step of the one
     # before may have to pass on what a step of the new one made.
     scores = Tensor(p.SCORES, "FP32", (-1,))
+    pre_processor, predicting, post_processor = (p.named(step, contract) for step in p.PYTHON_MODELS)
     model, version, served = Tensor(p.MODEL, "BYTES"), Tensor(p.VERSION, "INT64"), Tensor(p.SERVED_BY, "BYTES")
     label, label_set, heard, error = (Tensor(name, "BYTES") for name in (p.LABEL, p.LABEL_SET, p.HEARD, p.ERROR))
     probabilities = Tensor(p.PROBABILITIES, "FP32", (-1,), labels=LABELS_FILE)
@@ -56,6 +60,7 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
     shared = {
         "EXECUTION_ENV_PATH": ENVIRONMENT.format(hash=spec.environment), "environment": spec.environment,
         "feature_set": spec.feature_set, "feature_set_version": spec.feature_set_version,
+        **({"contract": contract} if contract else {}),
     }  # fmt: skip
     audio_parameters = {
         "segments": str(spec.segments), "max_seconds": str(spec.max_seconds), "offset": spec.offset,
@@ -64,15 +69,15 @@ def configurations(spec: EnsembleSpec) -> dict[str, ModelConfig]:
     roles = {"champion": str(spec.champion), "fallback": str(spec.fallback or "")}
     # No dynamic batching in front of the extraction: merged requests would wait for one process while another idles.
     pre = ModelConfig(
-        p.PRE_PROCESSOR, spec.max_batch, (audio,), (features, facts, parts),
+        pre_processor, spec.max_batch, (audio,), (features, facts, parts),
         instances=spec.extractors, parameters={**shared, **audio_parameters},
     )  # fmt: skip
     predictor = ModelConfig(
-        p.PREDICTOR, spec.max_batch, (features, may_have_parts), (scores, model, version, served, timeline),
+        predicting, spec.max_batch, (features, may_have_parts), (scores, model, version, served, timeline),
         dynamic_batching=True, parameters={**shared, **roles},
     )  # fmt: skip
     post = ModelConfig(
-        p.POST_PROCESSOR, spec.max_batch, (features, facts, scores, served),
+        post_processor, spec.max_batch, (features, facts, scores, served),
         (label, probabilities, label_set, heard, error),
         dynamic_batching=True, parameters=shared,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from genre_assets.disk.whole import unfinished
 from genre_assets.errors import BadInput
 from genre_assets.steps import Step, reached
-from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR
+from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR, model_for
 
 if TYPE_CHECKING:
     from genre_assets.packaging.release import Release
@@ -88,7 +88,7 @@ class ModelRepository:
         """The route that the files say, whether or not a server runs."""
         from genre_assets.packaging.config import from_pbtxt  # here and below: the supervisor needs none of it
 
-        path = self.path / PREDICTOR / "config.pbtxt"
+        path = self.model(PREDICTOR) / "config.pbtxt"
         return from_pbtxt(path.read_text()).parameters.get("route") if path.exists() else None
 
     @property
@@ -97,9 +97,13 @@ class ModelRepository:
         from genre_assets.packaging.config import from_pbtxt
 
         try:
-            return bool(from_pbtxt((self.path / PREDICTOR / "config.pbtxt").read_text()).parameters.get("fallback"))
+            return bool(from_pbtxt((self.model(PREDICTOR) / "config.pbtxt").read_text()).parameters.get("fallback"))
         except (OSError, BadInput):
             return True
+
+    def model(self, step: str) -> Path:
+        """Folder of the model of the linked release that is this step of its ensemble, or where one would lie."""
+        return model_folder(self.path, step)
 
     def standing(self) -> Standing:
         """Release and route by the files."""
@@ -189,3 +193,8 @@ class ModelRepository:
     @property
     def _lock(self) -> Path:
         return self.path.with_name(f"{self.path.name}.lock")
+
+
+def model_folder(models: Path, step: str) -> Path:
+    """Folder of that of a release's `models` which is this step of the ensemble, or where one would lie."""
+    return models / model_for(step, sorted(path.name for path in models.iterdir()) if models.is_dir() else ())

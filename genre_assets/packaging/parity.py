@@ -14,7 +14,7 @@ from genre_assets.packaging.golden import TOLERANCE, Comparison, compare
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.packaging.release import Release
 from genre_assets.triton.client.sync import GenreClient
-from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR
+from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR, model_for
 from genre_assets.triton.scratch import scratch_triton
 
 
@@ -48,7 +48,8 @@ def check_parity(folder: Path, release: Release, environment: Path) -> Parity:
     """Ask every version of the release in `folder`; never raises for a release that is at fault."""
     started = time.monotonic()
     ModelRepository(folder / "models").link_environment(environment)
-    config = folder / "models" / PREDICTOR / "config.pbtxt"
+    predictor = model_for(PREDICTOR, release.contents)
+    config = folder / "models" / predictor / "config.pbtxt"
     original = config.read_text()
     comparisons: list[Comparison] = []
     versions = list(map(int, release.versions))
@@ -58,7 +59,7 @@ def check_parity(folder: Path, release: Release, environment: Path) -> Parity:
             for version in versions:
                 if version != versions[0]:
                     _serve(config, version)
-                    server.control.load(PREDICTOR)
+                    server.control.load(predictor)
                 comparisons += _ask(client, release, folder / "golden", version)
     except GenreError as error:
         return Parity(comparisons, str(error), time.monotonic() - started)

@@ -21,6 +21,7 @@ from genre_assets.packaging.code import model_files
 from genre_assets.packaging.config import ModelConfig, from_pbtxt, to_pbtxt
 from genre_assets.packaging.ensemble import LABELS_FILE, EnsembleSpec, configurations, with_route
 from genre_assets.packaging.environment.lock import Environment
+from genre_assets.packaging.model_repository import model_folder
 from genre_assets.settings import Settings
 from genre_assets.triton import binary
 from genre_assets.triton import protocol as p
@@ -81,11 +82,11 @@ def build(
     spec = specify(settings, environment, manifests, roles)
     shutil.rmtree(folder, ignore_errors=True)
     models_folder = folder / "models"
-    configs = configurations(spec)
+    configs = configurations(spec, contract_of(configurations(spec)))
     contents = {}
     for name, config in configs.items():
         target = models_folder / name
-        if name == p.PREDICTOR:
+        if p.step_of(name) == p.PREDICTOR:
             for version, source in models.items():
                 _write_version(target / str(version), name)
                 shutil.copytree(source, target / str(version), dirs_exist_ok=True)
@@ -144,6 +145,21 @@ def write_golden(folder: Path, models: Mapping[int, Path], spec: EnsembleSpec) -
     ]
 
 
+def contract_of(configs: Mapping[str, ModelConfig]) -> str:
+    """Hash of all in which the steps of an ensemble must agree: tensors, labels, features, cut, environment, and our code.
+
+    That is everything but the trained models and who of them serves. A release of the same contract may replace steps of
+    another one by one; one of another contract has steps of its own. `configs` are those without a contract.
+    """
+    digest = hashlib.sha256()
+    for name, config in sorted(configs.items()):
+        parameters = {k: v for k, v in config.parameters.items() if k not in {"route", *p.ROUTES}}
+        digest.update(to_pbtxt(replace(config, versions=(), parameters=parameters)).encode())
+        for path, data in sorted(model_files(name).items()) if name != p.ENSEMBLE else ():
+            digest.update(f"{name} {path} {hashlib.sha256(data).hexdigest()}\n".encode())
+    return digest.hexdigest()[:8]
+
+
 def with_content(config: ModelConfig, content: str) -> ModelConfig:
     """The configuration with the content hash among its parameters."""
     return replace(config, parameters={**config.parameters, CONTENT: content})
@@ -151,7 +167,7 @@ def with_content(config: ModelConfig, content: str) -> ModelConfig:
 
 def write_route(models_folder: Path, route: str) -> ModelConfig:
     """Rewrite the predictor's configuration for a route, in one rename, unless it says so already; returns it."""
-    path = models_folder / p.PREDICTOR / "config.pbtxt"
+    path = model_folder(models_folder, p.PREDICTOR) / "config.pbtxt"
     present = from_pbtxt(path.read_text())
     config = with_route(present, route)
     if config == present:
@@ -162,7 +178,7 @@ def write_route(models_folder: Path, route: str) -> ModelConfig:
 
 def verify(folder: Path, release: Release) -> None:
     """Raise `PermanentFailure` if a file of the release on disk is missing or is another. The route may differ."""
-    config = f"models/{p.PREDICTOR}/config.pbtxt"
+    config = f"models/{p.model_for(p.PREDICTOR, release.contents)}/config.pbtxt"
     for path, expected in release.files.items():
         found = folder / path
         if path == config and found.is_file() and _says_only_another_route(found, release):
@@ -176,13 +192,14 @@ def verify(folder: Path, release: Release) -> None:
 
 def _says_only_another_route(config: Path, release: Release) -> bool:
     """Whether the predictor's configuration is that of the release but for who serves."""
-    prefix = f"models/{p.PREDICTOR}/"
+    name = p.model_for(p.PREDICTOR, release.contents)
+    prefix = f"models/{name}/"
     files = {path.removeprefix(prefix): sha for path, sha in release.files.items() if path.startswith(prefix)}
     del files["config.pbtxt"]
     try:
         found = from_pbtxt(config.read_text())
         neutral = replace(found, parameters={k: v for k, v in found.parameters.items() if k != CONTENT})
-        return _content_of(files, neutral) == release.contents[p.PREDICTOR] == found.parameters.get(CONTENT)
+        return _content_of(files, neutral) == release.contents[name] == found.parameters.get(CONTENT)
     except BadInput:
         return False
 
@@ -192,7 +209,7 @@ def _write_version(folder: Path, name: str) -> None:
         folder.mkdir(parents=True)
         (folder / "README.txt").write_text("An ensemble has no files of its own; Triton wants the version's folder.\n")
         return
-    for path, data in model_files(name).items():
+    for path, data in model_files(p.step_of(name) or name).items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from genre_assets.stack.services.database_roles import let_append
 from genre_assets.stack.services.graphql import DO_NOT_LOAD
 from genre_assets.stack.services.triton_door import TritonDoor
 from genre_assets.stack.supervision import supervisor_light
-from genre_assets.stack.supervision.lights import ask_all
+from genre_assets.stack.supervision.lights import Beside, Finding, ask_all
 from genre_assets.stack.supervision.log_files import append
 from genre_assets.stack.supervision.run_files import state_file, supervisor_pid, written_state
 from genre_assets.stack.supervision.service import Health, check_port_free
@@ -48,11 +48,12 @@ AWAY = frozenset({"restarting", "starting", "unhealthy", "failed"})
 
 @dataclass(frozen=True)
 class Status:
-    """The services by name, the route that serves, and whether there is a fallback (None: none does, or not known)."""
+    """The services by name, the route that serves, whether there is a fallback (None: none does, or not known), and what does not fit."""
 
     services: dict[str, dict[str, Any]]
     route: str | None
     fallback: bool | None = None
+    versions: list[Finding] = field(default_factory=list)
 
 
 def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report: Report = print) -> Settings:
@@ -134,7 +135,7 @@ def down(settings: Settings, *, report: Report = print) -> bool:
     return bool(pid or left_over)
 
 
-def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
+def status(settings: Settings, seconds: float = STATUS_SECONDS, beside: Beside | None = None) -> Status:
     """Each service's own answer, or, where it takes too long, the supervisor's last one; else unknown.
 
     Only a service of this folder's supervisor is asked: another stack may listen on the same ports. Answers within
@@ -150,7 +151,7 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
     if TritonDoor.name in questions:
         questions[ROUTE] = lambda: Health(True, control.route() or "")
         questions[FALLBACK] = lambda: _whether(control.has_fallback())
-    answers = ask_all(questions, seconds)
+    answers = ask_all({**questions, **(beside.questions() if beside else {})}, seconds)
     found = {SUPERVISOR: _entry(supervisor, restarts=0)}
     for service in known:
         standing = state.get(service.name, {})
@@ -169,6 +170,7 @@ def status(settings: Settings, seconds: float = STATUS_SECONDS) -> Status:
         found,
         route=(route.why or None) if route and route.healthy else None,
         fallback=spare.healthy if spare is not None and told else None,
+        versions=beside.findings(answers) if beside else [],
     )
 
 

@@ -17,15 +17,20 @@ from genre_assets.stack import table_versions
 from genre_assets.stack.configuration import own_addresses
 from genre_assets.stack.diagnosis import Diagnosis, Level
 from genre_assets.stack.supervision.run_files import supervisor_pid
-from genre_assets.triton.protocol import PYTHON_MODELS
+from genre_assets.triton.protocol import PYTHON_MODELS, model_for
 
 SUBJECT = "versions"
 
 
 def find(settings: Settings) -> Iterator[Diagnosis]:
     """What does not fit, each with what to do; nothing where all fits. A database that does not answer is passed over."""
-    for name in reachable(settings):
-        yield from _database(name, table_versions.stated(settings, name))
+    for name, version in table_versions_of(settings).items():
+        yield from in_database(name, version)
+    yield from on_disk(settings)
+
+
+def on_disk(settings: Settings) -> Iterator[Diagnosis]:
+    """Code, environment and the release that the files say; no service is asked."""
     repository = ModelRepository(settings.repository)
     try:
         identifier = repository.release
@@ -48,8 +53,13 @@ def reachable(settings: Settings) -> list[str]:
     return [name for name, field in table_versions.SETTINGS.items() if runs or f"GENRE_{field.upper()}" not in own]
 
 
-def _database(name: str, url: str) -> Iterator[Diagnosis]:
-    found = table_versions.read(name, url)
+def table_versions_of(settings: Settings) -> dict[str, str | None]:
+    """The version of the tables of each database that may be asked; None for one that does not answer."""
+    return {name: table_versions.read(name, table_versions.stated(settings, name)) for name in reachable(settings)}
+
+
+def in_database(name: str, found: str | None) -> Iterator[Diagnosis]:
+    """What of a version of a database's tables does not fit the code; nothing where none is known."""
     standing = table_versions.standing(name, found or "")
     heads = ", ".join(sorted(table_versions.known(name).heads))
     if standing == "newer":
@@ -82,7 +92,7 @@ def _code(release: Release) -> Iterator[Diagnosis]:
         for name in PYTHON_MODELS
         for path, data in model_files(name).items()
         for place, digest in release.files.items()
-        if place.startswith(f"models/{name}/") and place.split("/", 3)[3:] == [path]
+        if place.startswith(f"models/{model_for(name, release.contents)}/") and place.split("/", 3)[3:] == [path]
         if hashlib.sha256(data).hexdigest() != digest
     ]
     if differs:

@@ -10,7 +10,17 @@ from urllib.request import Request, urlopen
 
 from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.settings import Settings
-from genre_assets.triton.protocol import ADMIN_HEADER, AUDIO, DOOR_HEADER, ENSEMBLE, ERROR, LABEL, PREDICTOR, PROBE
+from genre_assets.triton.protocol import (
+    ADMIN_HEADER,
+    AUDIO,
+    DOOR_HEADER,
+    ENSEMBLE,
+    ERROR,
+    LABEL,
+    PREDICTOR,
+    PROBE,
+    step_of,
+)
 
 UNAVAILABLE = 503
 
@@ -98,20 +108,33 @@ class TritonControl:
 
     def parameters(self, model: str) -> dict[str, str]:
         """The `parameters` of the configuration that is loaded now; empty if the model is not loaded."""
-        try:
-            config = self._get(f"/v2/models/{model}/config")
-        except PermanentFailure:
-            return {}
-        return {key: value.get("string_value", "") for key, value in config.get("parameters", {}).items()}
+        parameters = self._config(model).get("parameters", {})
+        return {key: value.get("string_value", "") for key, value in parameters.items()}
 
     def route(self) -> str | None:
         """Who answers now: `champion`, `fallback`, or None if nothing is served."""
-        return self.parameters(PREDICTOR).get("route")
+        return self._of_predictor().get("route")
 
     def has_fallback(self) -> bool | None:
         """Whether another model could serve in the champion's stead; None if nothing is served."""
-        parameters = self.parameters(PREDICTOR)
+        parameters = self._of_predictor()
         return bool(parameters.get("fallback")) if parameters else None
+
+    def steps(self) -> dict[str, str]:
+        """Step -> the model that the ensemble which is served asks for it; empty if none is served."""
+        names = [step["model_name"] for step in self._config(ENSEMBLE).get("ensemble_scheduling", {}).get("step", [])]
+        return {step: name for name in names if (step := step_of(name))}
+
+    def _of_predictor(self) -> dict[str, str]:
+        model = self.steps().get(PREDICTOR)
+        return self.parameters(model) if model else {}
+
+    def _config(self, model: str) -> dict[str, Any]:
+        """The configuration that is loaded now; empty if the model is not loaded."""
+        try:
+            return self._get(f"/v2/models/{model}/config")
+        except PermanentFailure:
+            return {}
 
     def _is_ok(self, path: str) -> bool:
         try:

@@ -6,6 +6,7 @@ Only constants and tiny pure helpers; the Triton models import this module.
 import hashlib
 import re
 import uuid
+from collections.abc import Iterable
 from typing import Final
 
 ENSEMBLE: Final = "genre_ensemble"
@@ -53,7 +54,24 @@ GRPC_ADMIN_HEADER: Final = "triton-grpc-protocol-admin-token"
 DOOR_HEADER: Final = "door-key"  # Triton answers inference to nobody without it; clients neither know nor need it
 GRPC_DOOR_HEADER: Final = "triton-grpc-protocol-door-key"
 
+_STEP: Final = re.compile(rf"({'|'.join(PYTHON_MODELS)})(?:_[0-9a-f]{{8}})?")
 _TRACED: Final = re.compile(r"([0-9a-f]{32})-([0-9a-f]{16}-\d+)")
+
+
+def named(step: str, contract: str) -> str:
+    """The name of the Triton model that is a step of the ensembles of a contract (eight hex digits; see `release.contract_of`)."""
+    return f"{step}_{contract}" if contract else step
+
+
+def step_of(model: str) -> str | None:
+    """Which step of an ensemble a Triton model is, by its name; None if it is none. Early releases name no contract."""
+    found = _STEP.fullmatch(model)
+    return found[1] if found else None
+
+
+def model_for(step: str, models: Iterable[str]) -> str:
+    """That of a release's models which is the step; the step's own name if none is."""
+    return next((model for model in models if step_of(model) == step), step)
 
 
 def row_id(request_id: str, item: int) -> uuid.UUID:

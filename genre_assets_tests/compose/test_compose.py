@@ -83,7 +83,7 @@ def test_the_client_of_the_file_predicts_a_folder(live: Project) -> None:
 def test_a_killed_process_of_triton_is_healed(live: Project) -> None:
     # By name, or the shell that looks for it would find itself.
     find = "grep -lx triton_python_b /proc/[0-9]*/comm | cut -d/ -f3"
-    script = f"for p in $({find}); do grep -q /predictor/ /proc/$p/cmdline && kill -9 $p && echo killed; done"
+    script = f"for p in $({find}); do grep -q /predictor /proc/$p/cmdline && kill -9 $p && echo killed; done"
     assert "killed" in live.inside("triton", "sh", "-c", script)
     began = time.monotonic()
     time.sleep(2)

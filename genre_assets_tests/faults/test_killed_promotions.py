@@ -104,8 +104,9 @@ def test_a_killed_promotion_is_made_in_the_end(stack: Stack, serving: Serving, w
 def test_a_server_on_another_route_than_the_books_is_brought_back(stack: Stack, serving: Serving) -> None:
     """As a promotion of the first version left it whose run was killed before it was booked."""
     before = serving.moves()
-    ModelRepository(stack.settings.repository).write_route("fallback")
-    serving.control.load(PREDICTOR)
+    repository = ModelRepository(stack.settings.repository)
+    repository.write_route("fallback")
+    serving.control.load(repository.model(PREDICTOR).name)
     assert serving.control.route() == "fallback"
     serving.healed("champion")
     assert serving.moves() == before

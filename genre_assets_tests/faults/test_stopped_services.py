@@ -15,7 +15,7 @@ from genre_assets.processes import children
 from genre_assets.stack.services.triton_watchdog import model_of
 from genre_assets.stack.supervision.run_files import state_file
 from genre_assets.triton.client.sync import GenreClient
-from genre_assets.triton.protocol import PYTHON_MODELS
+from genre_assets.triton.protocol import PYTHON_MODELS, step_of
 from genre_assets_tests.audio.sounds import music, sound_file
 from genre_assets_tests.faults.test_killed_services import all_healthy, ask
 from genre_assets_tests.live import Stack
@@ -122,7 +122,9 @@ def test_tritons_python_processes_are_revived_after_a_restart_of_triton(
     """The services before were restarted, Triton too: its files are no longer as its first start left them."""
     label = ask("before")
     server = leader(stack, "triton")
-    pid = next(pid for pid, state, said in children(server.pid) if model_of(said) == model and state != "Z")
+    pid = next(
+        pid for pid, state, said in children(server.pid) if step_of(model_of(said) or "") == model and state != "Z"
+    )
     stub = psutil.Process(pid)
     os.kill(pid, number)
     until(lambda: has_ended(stub), "the process has ended", 20)

@@ -194,6 +194,10 @@ def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
     metrics.log_state(LogState(500, 1, 1, 1.0))
     metrics.log_state(LogState(123, 4, 2, 9.0))
     metrics.count_probe(3)
+    metrics.release_state(fits=None)
+    assert "genre_release_skew" in FakeUtils.MetricFamily.all
+    assert FakeUtils.MetricFamily.all["genre_release_skew"] == [], "unknown is no sample"
+    metrics.release_state(fits=False)
     metrics.capture_state(CaptureState(800, 1, 2))
     metrics.capture_state(CaptureState(700, 4, 2))
     found = FakeUtils.MetricFamily.all
@@ -213,6 +217,7 @@ def test_metrics_count_by_genre_and_route_and_errors_by_reason() -> None:
     assert found["genre_capture_stored_clips_total"][0].value == 4
     assert found["genre_capture_dropped_clips_total"][0].value == 2
     assert found["genre_probe_items_total"][0].value == 3
+    assert found["genre_release_skew"][0].value == 1
 
 
 def test_the_model_folder_is_checked_against_its_manifest(tmp_path: Path) -> None:

@@ -24,6 +24,7 @@ from genre_assets.triton.protocol import (
     POST_PROCESSOR,
     PRE_PROCESSOR,
     PREDICTOR,
+    PYTHON_MODELS,
     SCORES,
     SEAL_KEY,
     SERVED_BY,
@@ -68,13 +69,14 @@ def texts(values: list[bytes]) -> Any:
 
 
 def infer(live: LiveStack, model: str, tensors: dict[str, Any], request_id: str) -> Any:
-    """One request to any model."""
+    """One request to the ensemble, or to a step of it."""
     with grpc.InferenceServerClient(live.settings.triton_grpc) as client:
         inputs = []
         for name, values in tensors.items():
             kind = "BYTES" if values.dtype == object else "FP32"
             inputs.append(grpc.InferInput(name, list(values.shape), kind).set_data_from_numpy(values))
-        return client.infer(model, inputs, request_id=request_id, client_timeout=60)
+        name = live.model(model) if model in PYTHON_MODELS else model
+        return client.infer(name, inputs, request_id=request_id, client_timeout=60)
 
 
 def step_by_step(live: LiveStack, item: bytes, request_id: str) -> dict[str, Any]:

@@ -83,12 +83,12 @@ def test_a_second_run_changes_nothing_and_asks_no_scratch_server(
     assert materialize(live, registry).success
     bucket = live.settings.serving_bucket
     before = {o.key: o.last_modified for o in live.store.list(bucket)}
-    loads = live.control.statistics("predictor")["model_stats"][0]["version"]
+    loads = live.control.statistics(live.model("predictor"))["model_stats"][0]["version"]
     monkeypatch.setattr(parity, "check_parity", lambda *a: pytest.fail("the gate was asked again"))
     monkeypatch.setattr(live.control, "load", lambda model: pytest.fail(f"{model} was loaded again"))
     assert materialize(live, registry).success
     assert {o.key: o.last_modified for o in live.store.list(bucket)} == before
-    assert live.control.statistics("predictor")["model_stats"][0]["version"] == loads
+    assert live.control.statistics(live.model("predictor"))["model_stats"][0]["version"] == loads
 
 
 def test_a_model_that_answers_otherwise_in_triton_never_goes_live(
@@ -97,7 +97,7 @@ def test_a_model_that_answers_otherwise_in_triton_never_goes_live(
     """The offline answers are falsified by 2e-5: the least that the gate must notice."""
     registry = ToyRegistry(live.models, {"champion": 3, "fallback": 4})
     assert materialize(live, registry).success
-    serving = live.control.parameters("predictor")
+    serving = live.control.parameters(live.model("predictor"))
     models = {**live.models, 5: toy_model(tmp_path / "m5", version=5, family="k_neighbors", seed=9)}
     honest: Callable[..., list[dict[str, Any]]] = release.write_golden
 
@@ -114,7 +114,7 @@ def test_a_model_that_answers_otherwise_in_triton_never_goes_live(
     check = next(e for e in outcome.get_asset_check_evaluations() if e.check_name == "golden_clips_agree")
     assert not check.passed
     assert "by version 5" in (check.description or "")
-    assert live.control.parameters("predictor") == serving
+    assert live.control.parameters(live.model("predictor")) == serving
     assert not outcome.asset_materializations_for_node("live_ensemble")
 
 
@@ -138,7 +138,7 @@ def test_a_champion_is_served_on_the_cuts_that_it_was_trained_on_whatever_the_se
     assert answer.version == 7
     assert list(answer.probabilities.values()) == pytest.approx(expected.tolist(), abs=1e-5)
     assert "too_short" in refused.error
-    assert live.control.parameters("pre_processor")["segments"] == "2"
+    assert live.control.parameters(live.model("pre_processor"))["segments"] == "2"
 
 
 def test_a_candidate_trained_on_other_features_is_left_out(live: LiveStack, tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from genre_assets.errors import PermanentFailure
-from genre_assets.packaging import code
-from genre_assets.triton.protocol import PYTHON_MODELS
+from genre_assets.packaging import code, release
+from genre_assets.packaging.ensemble import EnsembleSpec, configurations
+from genre_assets.triton.protocol import ENSEMBLE, PYTHON_MODELS
+from genre_assets_tests.packaging.test_config import SPEC
 
 HEAVY = ("dagster", "pandas", "mlflow", "sklearn", "evidently", "librosa", "matplotlib", "pyarrow", "tritonclient")
 
@@ -48,3 +51,39 @@ def test_an_import_that_is_not_there_fails_the_release(tmp_path: Path) -> None:
     source.write_text("import genre_assets.no_such_module\n")
     with pytest.raises(PermanentFailure, match="no_such_module"):
         code.closure(source)
+
+
+def contract(spec: EnsembleSpec) -> str:
+    return release.contract_of(configurations(spec))
+
+
+def test_other_models_are_of_the_same_contract() -> None:
+    assert contract(replace(SPEC, champion=7, fallback=None)) == contract(SPEC)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"labels": ("blues", "polka")}, {"feature_set": "gtzan37"}, {"feature_set_version": "2"}, {"columns": 6}, {"segments": 2},
+        {"offset": "middle"}, {"environment": "abd"}, {"max_batch": 8},
+    ],
+    ids=lambda changed: next(iter(changed)),
+)  # fmt: skip
+def test_whatever_the_steps_must_agree_in_is_of_the_contract(changed: dict[str, object]) -> None:
+    assert contract(replace(SPEC, **changed)) != contract(SPEC)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", PYTHON_MODELS)
+def test_the_code_of_each_step_is_of_the_contract(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    honest, before = code.model_files, contract(SPEC)
+    monkeypatch.setattr(
+        release, "model_files", lambda name: honest(name) | ({"genre_assets/new.py": b""} if name == model else {})
+    )
+    assert contract(SPEC) != before
+
+
+def test_an_ensemble_asks_the_steps_of_its_contract_only() -> None:
+    made = configurations(SPEC, "1a2b3c4d")
+    assert "predictor_1a2b3c4d" in made
+    assert set(made) == {ENSEMBLE, *(f"{step}_1a2b3c4d" for step in PYTHON_MODELS)}
+    assert {step.model for step in made[ENSEMBLE].steps} == set(made) - {ENSEMBLE}

@@ -18,6 +18,7 @@ from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets_tests.checks.serving_cases import SPEC
 from genre_assets_tests.serving.live_stack import LiveStack
+from genre_assets_tests.serving.rollout.test_live import of_predictor
 from genre_assets_tests.serving.toys import clip, toy_model
 
 RELEASE = Release("r1", "today", "0abc", SPEC, {}, {"predictor": "c"}, {"models/a": "0" * 64}, [])
@@ -143,7 +144,7 @@ def test_what_is_not_as_it_was_signed_is_refused_and_the_old_release_goes_on(
         if said == "was changed after it was signed":
             changed = {
                 **next_release.to_json(),
-                "files": {**next_release.files, "models/predictor/31/model.onnx": "0" * 64},
+                "files": {**next_release.files, of_predictor(next_release, "31/model.onnx"): "0" * 64},
             }
             live.store.write_json(bucket, keys.release(name), changed)
         elif said == "is signed by another key":
@@ -160,11 +161,11 @@ def test_what_is_not_as_it_was_signed_is_refused_and_the_old_release_goes_on(
 
 def test_a_configuration_that_was_changed_on_disk_is_not_loaded(live: LiveStack) -> None:
     _first_serves(live)
-    config = live.settings.repository / "predictor" / "config.pbtxt"
+    config = live.repository.model("predictor") / "config.pbtxt"
     before = config.read_text()
     config.write_text(before.replace("EXECUTION_ENV_PATH", "ANOTHER_PATH"))
     try:
-        with pytest.raises(PermanentFailure, match=r"predictor/config.pbtxt is missing or damaged"):
+        with pytest.raises(PermanentFailure, match=r"predictor_[0-9a-f]{8}/config.pbtxt is missing or damaged"):
             live.serve("fallback")
     finally:
         config.write_text(before)

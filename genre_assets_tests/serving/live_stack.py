@@ -55,6 +55,10 @@ class LiveStack:
         """The live model repository."""
         return ModelRepository(self.settings.repository)
 
+    def model(self, step: str) -> str:
+        """The name in Triton of the model that is this step of the release on disk."""
+        return self.repository.model(step).name
+
     def wait_until_logged(self, seconds: float = 60.0) -> None:
         """Wait until all answers so far are in the database: by the spool itself, whose gauge is of the last round."""
         spool = self.settings.home / "triton" / "spool"

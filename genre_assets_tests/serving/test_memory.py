@@ -76,7 +76,7 @@ def test_stubs_that_are_replaced_again_and_again_cost_no_answer_and_no_row(live:
     with load(live) as result:
         for _ in range(5):
             for model in ("pre_processor", "predictor", "post_processor"):
-                load_anew(live.settings.repository, live.control, model)
+                load_anew(live.settings.repository, live.control, live.model(model))
                 time.sleep(0.3)
     assert (result.failures, result.wrong) == ([], [])
     live.wait_until_logged()

@@ -207,6 +207,11 @@ class Server:
             self._take(model)
         self._asked()
 
+    def index(self) -> list[dict[str, str]]:
+        """What is loaded."""
+        self._asked()
+        return [{"name": name, "state": "READY"} for name in self.loaded]
+
     def unload(self, name: str) -> None:
         """Serve it no more."""
         self._asked()

@@ -1,9 +1,11 @@
-"""`genre-assets doctor` says where code, databases, environment and release do not fit together, and what to do."""
+"""`genre-assets doctor` and `status` say where code, databases, environment and release do not fit together, and what to do."""
 
 import hashlib
 import json
+import socket
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -114,6 +116,48 @@ def test_an_environment_that_is_away_another_or_of_earlier_files_is_named(databa
     ((level, seen, do),) = versions(database, tmp_path)
     assert (level, do) == ("problem", "genre-assets promote fetches it from the serving bucket.")
     assert seen.endswith("holds none that is finished")
+
+
+def status(database: Database | None, home: Path, **more: str) -> dict[str, Any]:
+    """What the command says, as JSON."""
+    url = {"GENRE_DATABASE_URL": database.url} if database else {}
+    stated = {"GENRE_HOME": str(home), "GENRE_TRITON_REPOSITORY": str(home / "r"), **url, **more}
+    found: dict[str, Any] = json.loads(CliRunner().invoke(app, ["status", "--json"], env=stated).stdout)
+    return found
+
+
+def test_the_status_says_what_does_not_fit(database: Database, tmp_path: Path) -> None:
+    release = released(tmp_path, locks.local_lock())
+    assert status(database, tmp_path)["versions"] == []
+    database.execute(f"UPDATE {migrations.VERSION_TABLE} SET version_num = '9999'")
+    changed = next(path for path in release.files if path.endswith("inference/items.py"))
+    write(tmp_path, replace(release, files={**release.files, changed: "0" * 64}))
+    said = [(one["level"], one["seen"]) for one in status(database, tmp_path)["versions"]]
+    assert said == [(level, seen) for level, seen, _ in versions(database, tmp_path)]
+    assert [level for level, _ in said] == ["problem", "warning"]
+    shown = CliRunner().invoke(
+        app,
+        ["status"],
+        env={
+            "GENRE_HOME": str(tmp_path),
+            "GENRE_DATABASE_URL": database.url,
+            "GENRE_TRITON_REPOSITORY": str(tmp_path / "r"),
+        },
+    )
+    assert "problem: the tables of the database genre are at version 9999" in shown.stdout
+    assert "warning: release r1 was built by other code than is installed" in shown.stdout
+
+
+def test_what_the_status_does_not_learn_in_time_is_unknown(tmp_path: Path) -> None:
+    """A database that takes the connection and says nothing: the rest is known, and nobody waits for it."""
+    released(tmp_path, replace(locks.local_lock(), recipe=1))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://a:b@127.0.0.1:{silent.getsockname()[1]}/genre"
+        unknown, environment = status(None, tmp_path, GENRE_DATABASE_URL=url)["versions"]
+    assert unknown["level"] == "unknown"
+    assert unknown["seen"].startswith("the versions of the databases")
+    assert environment["level"] == "warning"
+    assert "runs in the environment" in environment["seen"]
 
 
 def test_the_versions_that_libraries_know_are_read_right() -> None:

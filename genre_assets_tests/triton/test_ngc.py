@@ -17,11 +17,12 @@ import pytest
 from genre_assets.packaging import release
 from genre_assets.packaging.config import from_pbtxt
 from genre_assets.packaging.environment.lock import Environment
+from genre_assets.packaging.model_repository import model_folder
 from genre_assets.processes import children
 from genre_assets.settings import load_settings
 from genre_assets.triton import binary
 from genre_assets.triton.client.sync import GenreClient
-from genre_assets.triton.protocol import ENSEMBLE, PYTHON_MODELS
+from genre_assets.triton.protocol import ENSEMBLE, PYTHON_MODELS, step_of
 from genre_assets.triton.scratch import scratch_triton
 from genre_assets_tests.serving.toys import clip, toy_model
 
@@ -45,7 +46,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, execution_environment: Envi
 
 def test_every_model_has_the_documented_layout_and_a_valid_configuration(folder: Path) -> None:
     names = {path.name for path in (folder / "repository").iterdir()}
-    assert names == {ENSEMBLE, *PYTHON_MODELS}
+    assert {step_of(name) or name for name in names} == {ENSEMBLE, *PYTHON_MODELS}
     for name in names:
         model = folder / "repository" / name
         config = from_pbtxt((model / "config.pbtxt").read_text())
@@ -60,7 +61,7 @@ def test_every_model_has_the_documented_layout_and_a_valid_configuration(folder:
 
 def test_the_environments_path_resolves_beside_the_repository(folder: Path, execution_environment: Environment) -> None:
     for name in PYTHON_MODELS:
-        model = folder / "repository" / name
+        model = model_folder(folder / "repository", name)
         written = from_pbtxt((model / "config.pbtxt").read_text()).parameters["EXECUTION_ENV_PATH"]
         resolved = Path(written.replace("$$TRITON_MODEL_DIRECTORY", str(model)))
         assert resolved.resolve() == (folder / "environments" / execution_environment.lock.hash).resolve()
@@ -83,7 +84,7 @@ def test_the_stub_that_travels_needs_nothing_that_environment_or_image_lack(
     folder: Path, execution_environment: Environment
 ) -> None:
     for name in PYTHON_MODELS:
-        stub = folder / "repository" / name / "triton_python_backend_stub"
+        stub = model_folder(folder / "repository", name) / "triton_python_backend_stub"
         assert stub.stat().st_mode & 0o111
         lacking = [
             library

@@ -14,6 +14,7 @@ from genre_assets.inference.answers import Facts, ServedBy, answer, check_numpy,
 from genre_assets.inference.capture import CaptureRules
 from genre_assets.inference.capture_upload import ClientsAudio
 from genre_assets.inference.metrics import Metrics
+from genre_assets.inference.running import check_release
 from genre_assets.inference.seal import Seals, Unsealed
 from genre_assets.inference.spool import PredictionLog
 from genre_assets.settings import load_settings
@@ -47,6 +48,7 @@ class TritonPythonModel:
         settings = load_settings()
         self.feature_set = (given["feature_set"], given["feature_set_version"])
         self.metrics = Metrics(pb_utils)
+        self.metrics.release_state(fits=check_release(args["model_name"], given))
         self.seals = Seals(settings.home / SEAL_KEY)
         self.log = PredictionLog(
             settings.home / "triton" / "spool",

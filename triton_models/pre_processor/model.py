@@ -14,6 +14,7 @@ from genre_assets.inference.capture import CaptureRules, PendingClips
 from genre_assets.inference.features import FeatureMaker
 from genre_assets.inference.items import ItemLimits, ItemReader
 from genre_assets.inference.parts import Cancelled, PartsMaker
+from genre_assets.inference.running import check_release
 from genre_assets.inference.seal import Seals
 from genre_assets.inference.store import Places
 from genre_assets.inference.timeline import Parts
@@ -43,6 +44,7 @@ class TritonPythonModel:
         check_numpy()
         config = json.loads(args["model_config"])
         given = {key: value["string_value"] for key, value in config["parameters"].items()}
+        check_release(args["model_name"], given)
         settings = load_settings()
         self.seals = Seals(settings.home / SEAL_KEY)
         limits = Limits(

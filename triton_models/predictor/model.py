@@ -10,6 +10,7 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 from genre_assets.inference.answers import Predictor, ServedBy, check_numpy
+from genre_assets.inference.running import check_release
 from genre_assets.inference.seal import Seals
 from genre_assets.inference.timeline import timeline
 from genre_assets.settings import load_settings
@@ -24,6 +25,7 @@ class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         check_numpy()
         parameters = json.loads(args["model_config"])["parameters"]
+        check_release(args["model_name"], {key: value["string_value"] for key, value in parameters.items()})
         self.predictor = Predictor(Path(__file__).parent)
         self.family = self.predictor.manifest.family
         self.version = int(args["model_version"])

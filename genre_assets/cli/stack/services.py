@@ -1,6 +1,7 @@
 """The local services and their tables: up, down, migrate, env, logs, and the demo that does everything on them."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -46,9 +47,7 @@ def up(
     with interruptible(GOING_UP):
         settings = local.up(report=say)
     found = local.status(settings)
-    print_status(found)
-    for one in skew.find(settings):
-        say(f"{one.level}: {one.seen}. {one.do}")
+    print_status(replace(found, versions=[one.as_json() for one in skew.find(settings)]))
     healthy = sum(service["healthy"] for service in found.services.values())
     lights = "each healthy" if healthy == len(found.services) else f"{healthy} healthy"
     say(

@@ -1,6 +1,7 @@
 """What is up, and what serves."""
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import typer
@@ -23,15 +24,20 @@ def status(as_json: AsJson = False) -> None:
     """Show each service: its address, its light (healthy, unhealthy, unknown), and why. Exit code 1 if one is not healthy.
 
     Each is asked what a client would ask, all at once; the answer is there within two seconds whatever hangs. Services at
-    stated addresses (in containers) are asked there.
+    stated addresses (in containers) are asked there. Also what of code, databases, environment and release does not fit
+    together, as `genre-assets doctor` says it; what is not known in time is said to be unknown.
     """
-    from genre_assets.stack import local
+    from genre_assets.stack import fit, local
     from genre_assets.stack.containers import elsewhere
 
     settings = load_settings()
-    found = local.Status(*elsewhere.lights(settings)) if elsewhere.is_meant(settings) else local.status(settings)
+    beside = fit.Versions(settings)
+    if elsewhere.is_meant(settings):
+        found = local.Status(*elsewhere.lights(settings, beside=beside))
+    else:
+        found = local.status(settings, beside=beside)
     if as_json:
-        typer.echo(json.dumps({"services": found.services, "route": found.route, "fallback": found.fallback}, indent=1))
+        typer.echo(json.dumps(asdict(found), indent=1))
     else:
         print_status(found)
     if not all(service["healthy"] for service in found.services.values()):
@@ -39,7 +45,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def print_status(found: "Status") -> None:
-    """The services as a table on standard output, then the route."""
+    """The services as a table on standard output, then the route and what does not fit together."""
     table = Table("service", "light", "restarts", Column("address", overflow="fold"), "why")
     colours = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
     for name, service in found.services.items():
@@ -55,3 +61,5 @@ def print_status(found: "Status") -> None:
     typer.echo(f"route: {found.route or nothing}")
     if found.fallback is False:
         typer.echo(NO_FALLBACK)
+    for one in found.versions:
+        typer.echo(f"{one['level']}: {one['seen']}. {one['do']}")

@@ -22,6 +22,7 @@ from genre_assets.serving.drift.null import Baseline
 from genre_assets.serving.drift.reference import Floats
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
+from genre_assets.triton.protocol import PREDICTOR, model_for
 
 ITEMS = 64  # of a window, at most
 
@@ -59,7 +60,7 @@ class IdleModels:
         from genre_assets.models.onnx.portable import load_model
 
         release = self._newest()
-        prefix = f"models/predictor/{version}/"
+        prefix = f"models/{model_for(PREDICTOR, release.contents)}/{version}/"
         with tempfile.TemporaryDirectory() as folder:
             for path in release.files:
                 if path.startswith(prefix):

@@ -15,7 +15,7 @@ from genre_assets.packaging import golden, publish
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.packaging.release import Release
 from genre_assets.serving.promotion.policy import Route
-from genre_assets.serving.rollout.live_files import load, return_to, stage, stale
+from genre_assets.serving.rollout.live_files import load, retire, return_to, stage, stale
 from genre_assets.settings import Settings
 from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectStore
@@ -83,6 +83,7 @@ def go_live(
         except (GenreError, OSError) as error:
             return_to(repository, control, before)
             raise PermanentFailure(f"release {release.id} is not live: {error}. {before.serves_on()}") from error
+        retire(control, release)
     repository.remove_old(settings.releases_kept)
     return Live(release, route, version, before.route, not serves, comparisons, time.monotonic() - started)
 

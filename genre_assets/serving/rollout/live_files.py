@@ -4,6 +4,7 @@ What is loaded is asked of the server itself (a content hash in each model's con
 crash between two steps is repaired by the next run. Only models whose content differs are loaded.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
 from genre_assets.errors import BadInput, GenreError, PermanentFailure
@@ -15,7 +16,7 @@ from genre_assets.settings import Settings
 from genre_assets.steps import Step, reached
 from genre_assets.store import ObjectStore
 from genre_assets.triton.control import TritonControl
-from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR, PYTHON_MODELS
+from genre_assets.triton.protocol import ENSEMBLE, PREDICTOR, model_for, step_of
 
 
 def stage(settings: Settings, store: ObjectStore, repository: ModelRepository, release: Release) -> Path:
@@ -55,8 +56,9 @@ def stale(control: TritonControl, release: Release, route: str | None) -> list[s
     """Models that the server does not serve as the release (and the route) wants them."""
     loaded = {name: control.parameters(name) for name in release.contents}
     found = [name for name, content in release.contents.items() if loaded[name].get(CONTENT) != content]
-    if PREDICTOR not in found and loaded[PREDICTOR].get("route") != route:
-        found.append(PREDICTOR)
+    predictor = model_for(PREDICTOR, release.contents)
+    if predictor not in found and loaded[predictor].get("route") != route:
+        found.append(predictor)
     if ENSEMBLE not in found and not control.ready():
         found.append(ENSEMBLE)
     return found
@@ -65,13 +67,18 @@ def stale(control: TritonControl, release: Release, route: str | None) -> list[s
 def load(repository: ModelRepository, control: TritonControl, release: Release, route: str) -> None:
     """Load what differs. Raises `PermanentFailure` if the server does not serve the release on the route after it.
 
-    A changed ensemble has changed signatures: it and its steps are taken in together. Else each changed step is replaced
-    alone, while the others and the ensemble serve on.
+    Steps of another contract have names of their own. They are taken in beside those that serve, one that does not load
+    costs nothing, and the ensemble goes over to all of them at once. Else each changed step is replaced alone, while the
+    others and the ensemble serve on. (Early releases name no contract: one of them replaces another's steps and ensemble
+    together, and a request may meet both.)
     """
     changed = stale(control, release, route)
+    own = changed
+    if ENSEMBLE in changed:
+        own = [name for name in changed if name != ENSEMBLE and not control.parameters(name)]
     for name in release.contents if ENSEMBLE in changed else changed:
         repository.touch(name)
-    for name in [ENSEMBLE] if ENSEMBLE in changed else changed:
+    for name in [*own, ENSEMBLE] if ENSEMBLE in changed else own:
         control.load(name)
     left = stale(control, release, route) if changed else []
     if left:
@@ -83,16 +90,36 @@ def return_to(repository: ModelRepository, control: TritonControl, before: Stand
     """Serve again what served before, or nothing. Raises only if that fails too."""
     if before.release is None or before.route is None:
         repository.point(EMPTY)
-        for name in (ENSEMBLE, *PYTHON_MODELS):
-            _unload(control, name)
+        _unload(control, ENSEMBLE)
+        _retire(control, ())
         return
     repository.write_route(before.route, before.release)
     repository.point(before.release)
-    load(repository, control, repository.manifest(before.release), before.route)
+    release = repository.manifest(before.release)
+    load(repository, control, release, before.route)
+    retire(control, release)
+
+
+def retire(control: TritonControl, release: Release) -> None:
+    """Take the steps of other releases out of service, when the release serves: no ensemble asks them any more.
+
+    Requests that they still work on are answered. What cannot be taken out now only holds memory, until the next time.
+    """
+    _retire(control, release.contents)
+
+
+def _retire(control: TritonControl, kept: Collection[str]) -> None:
+    try:
+        loaded = {entry["name"] for entry in control.index() if entry.get("state") == "READY"}
+    except GenreError:
+        return
+    for name in sorted(loaded - set(kept)):
+        if step_of(name):
+            _unload(control, name)
 
 
 def _unload(control: TritonControl, name: str) -> None:
     try:
         control.unload(name)
     except GenreError:
-        return  # it was not loaded
+        return  # it was not loaded, or the server is away

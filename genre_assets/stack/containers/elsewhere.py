@@ -8,7 +8,7 @@ from genre_assets.settings import Settings
 from genre_assets.stack.configuration import own_addresses
 from genre_assets.stack.containers import contained
 from genre_assets.stack.services.s3 import S3
-from genre_assets.stack.supervision.lights import ask_all
+from genre_assets.stack.supervision.lights import Beside, Finding, ask_all
 from genre_assets.stack.supervision.service import Health
 from genre_assets.triton.control import TritonControl
 
@@ -32,8 +32,10 @@ def is_meant(settings: Settings) -> bool:
     return "GENRE_DAGSTER_URL" not in own_addresses(settings.home)
 
 
-def lights(settings: Settings, seconds: float = SECONDS) -> tuple[dict[str, dict[str, Any]], str | None, bool | None]:
-    """Each service as it answers, the route that serves, and whether there is a fallback; None is unknown.
+def lights(
+    settings: Settings, seconds: float = SECONDS, beside: Beside | None = None
+) -> tuple[dict[str, dict[str, Any]], str | None, bool | None, list[Finding]]:
+    """Each service as it answers, the route that serves, whether there is a fallback (None is unknown), and what does not fit.
 
     A service whose address nobody stated is unknown. How often one was restarted is known where it is kept, and None here.
     """
@@ -49,8 +51,9 @@ def lights(settings: Settings, seconds: float = SECONDS) -> tuple[dict[str, dict
     told: dict[str, Any] = {}
     questions[ROUTE] = lambda: _tell(told, ROUTE, control.route)
     questions[FALLBACK] = lambda: _tell(told, FALLBACK, control.has_fallback)
-    answers = ask_all(questions, seconds)
-    return {name: _entry(answers, name) for name in ADDRESSES}, told.get(ROUTE), told.get(FALLBACK)
+    answers = ask_all({**questions, **(beside.questions() if beside else {})}, seconds)
+    services = {name: _entry(answers, name) for name in ADDRESSES}
+    return services, told.get(ROUTE), told.get(FALLBACK), beside.findings(answers) if beside else []
 
 
 def _tell(told: dict[str, Any], name: str, question: Callable[[], object]) -> Health:

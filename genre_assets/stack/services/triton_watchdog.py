@@ -19,12 +19,12 @@ from pathlib import Path
 from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.processes import children, descendants
 from genre_assets.triton.control import TritonControl
-from genre_assets.triton.protocol import PYTHON_MODELS
+from genre_assets.triton.protocol import step_of
 
 LINGER_SECONDS = 30.0  # longer than any request that an old stub may still work on
 STOPPED_SECONDS = 2.0
 GIVE_UP_SECONDS = 10.0  # of loads that fail
-_MODEL = re.compile(r"/([a-z_]+)/\d+/model\.py\b")
+_MODEL = re.compile(r"/(\w+)/\d+/model\.py\b")
 
 
 @dataclass
@@ -52,11 +52,13 @@ class Watchdog:
                 known.clear()
             self._server = server
         self._end_stopped(server)
+        released = self._released()
         alive, dead, nameless = self._look(server)
+        dead = {pid for pid in dead if self._models[pid] in released}  # steps of another release are on their way out
         counts = Counter(self._models[pid] for pid in alive - set(self._replaced))
         lost = {self._models[pid] for pid in dead}
         if nameless:  # they died before they were seen alive: of the models that have fewer than before, or none at all
-            lost |= {model for model in self._released() if counts[model] < max(1, self._settled[model])}
+            lost |= {model for model in released if counts[model] < max(1, self._settled[model])}
         elif not dead:
             self._settled = counts
         revived = []
@@ -80,7 +82,7 @@ class Watchdog:
         return revived
 
     def _released(self) -> set[str]:
-        return {model for model in PYTHON_MODELS if (self.repository / model).is_dir()}
+        return {path.name for path in self.repository.glob("*") if step_of(path.name)}
 
     def living(self, server: int) -> dict[str, int]:
         """Models by name, with how many stubs of theirs live that were not replaced."""

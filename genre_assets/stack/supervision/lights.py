@@ -7,8 +7,22 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 from genre_assets.stack.supervision.service import Health
+
+Finding = dict[str, str]
+"""`level` (warning, problem, unknown), `seen` and `do`."""
+
+
+class Beside(Protocol):
+    """Questions that are asked beside those of the services."""
+
+    def questions(self) -> Mapping[str, Callable[[], Health]]:
+        """By name."""
+
+    def findings(self, answers: Mapping[str, Health]) -> list[Finding]:
+        """What came of them."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import tritonclient.grpc
 from genre_assets.inference.request_log import read
 from genre_assets_tests.faults.hostile import mutations, requests
 from genre_assets_tests.faults.hostile.client import UNANSWERED, Honest, Hostility, honest_client, send, send_items
+from genre_assets_tests.faults.hostile.wire import INNER
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.rollout.test_live import server_process
 from genre_assets_tests.serving.toys import clip
@@ -70,6 +71,7 @@ class Campaign:
     def run(self, items: int, quiet_seconds: float) -> Result:
         """The honest client asks alone, half the time before and half after, and beside `items` hostile ones."""
         result = Result(self.seed)
+        INNER.update(self.live.control.steps())
         clips = self._honest_clips()
         before = self._processes()
         prefix = f"honest-{uuid.uuid4().hex[:8]}-"

@@ -5,8 +5,8 @@ from typing import Any
 
 from tritonclient.grpc import service_pb2
 
-from genre_assets.triton.protocol import AUDIO, ENSEMBLE, ERROR, LABEL, POST_PROCESSOR, PRE_PROCESSOR, PREDICTOR
-from genre_assets_tests.faults.hostile.wire import SHAPES, TEXTS, Call, Hostile, Maker, tensor
+from genre_assets.triton.protocol import AUDIO, ENSEMBLE, ERROR, LABEL, POST_PROCESSOR, PREDICTOR
+from genre_assets_tests.faults.hostile.wire import INNER, SHAPES, TEXTS, Call, Hostile, Maker, tensor
 from genre_assets_tests.serving.toys import clip
 
 pb: Any = service_pb2
@@ -99,7 +99,7 @@ def _grpc_methods(chance: random.Random) -> Hostile:
     requests = {
         "ModelMetadata": pb.ModelMetadataRequest(name=chance.choice(("..", "\0", ENSEMBLE)), version="-1"),
         "ModelConfig": pb.ModelConfigRequest(name="x" * 9000), "ModelStatistics": pb.ModelStatisticsRequest(version="a"),
-        "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name=PREDICTOR),
+        "RepositoryModelUnload": pb.RepositoryModelUnloadRequest(model_name=INNER[PREDICTOR]),
         "RepositoryModelLoad": pb.RepositoryModelLoadRequest(model_name="../x"), "RepositoryIndex": pb.RepositoryIndexRequest(),
         "SystemSharedMemoryRegister": pb.SystemSharedMemoryRegisterRequest(name="x", key="/../x", byte_size=2**63),
         "TraceSetting": pb.TraceSettingRequest(model_name="x"), "LogSettings": pb.LogSettingsRequest(), "Nothing": pb.LogSettingsRequest(),
@@ -109,7 +109,7 @@ def _grpc_methods(chance: random.Random) -> Hostile:
 
 
 def _grpc_giant_shapes(chance: random.Random) -> Hostile:
-    request = pb.ModelInferRequest(model_name=chance.choice((ENSEMBLE, PREDICTOR, POST_PROCESSOR)))
+    request = pb.ModelInferRequest(model_name=chance.choice((ENSEMBLE, INNER[PREDICTOR], INNER[POST_PROCESSOR])))
     shape = chance.choice(([1, 1, 2**40], [-2, -(2**39)], [2**32, 2**32], [1, 2**62]))
     kind, values = chance.choice((("FP32", "fp32_contents"), ("INT64", "int64_contents"), ("BOOL", "bool_contents")))
     given = request.inputs.add(name=chance.choice(("FEATURES", AUDIO)), datatype=kind, shape=shape)
@@ -118,7 +118,7 @@ def _grpc_giant_shapes(chance: random.Random) -> Hostile:
 
 
 def _grpc_inner_models(chance: random.Random) -> Hostile:
-    request = pb.ModelInferRequest(model_name=chance.choice((PRE_PROCESSOR, PREDICTOR, POST_PROCESSOR)))
+    request = pb.ModelInferRequest(model_name=chance.choice(list(INNER.values())))
     request.inputs.add(name=chance.choice(("FEATURES", AUDIO, "FACTS")), datatype="FP32", shape=[1, 1, 3])
     request.raw_input_contents.append(chance.randbytes(chance.choice((0, 5, 12))))
     return infer(request)

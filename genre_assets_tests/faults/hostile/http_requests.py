@@ -6,7 +6,7 @@ import random
 from typing import Any
 
 from genre_assets.triton.protocol import AUDIO, ENSEMBLE, ERROR, LABEL, POST_PROCESSOR, PRE_PROCESSOR, PREDICTOR
-from genre_assets_tests.faults.hostile.wire import SHAPES, TEXTS, Hostile, Maker, Wire, tensor
+from genre_assets_tests.faults.hostile.wire import INNER, SHAPES, TEXTS, Hostile, Maker, Wire, tensor
 from genre_assets_tests.serving.toys import clip
 
 INFER = f"/v2/models/{ENSEMBLE}/infer"
@@ -19,7 +19,7 @@ PATHS = (
     f"/v2/models/{ENSEMBLE}/generate", f"/v2/models/{ENSEMBLE}/generate_stream", "/v2/models/stats", "/metrics",
 )  # fmt: skip
 ADMIN: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("/v2/repository/models/predictor/unload", {}), ("/v2/repository/models/genre_ensemble/load", {"parameters": {"config": "{}"}}),
+    ("/v2/repository/models/genre_ensemble/unload", {}), ("/v2/repository/models/genre_ensemble/load", {"parameters": {"config": "{}"}}),
     ("/v2/repository/models/x/load", {"parameters": {"config": "{}", "file:../../x": "AAAA"}}), ("/v2/repository/index", {"ready": 1}),
     ("/v2/systemsharedmemory/region/x/register", {"key": "/../x", "offset": -1, "byte_size": 2**63}),
     ("/v2/trace/setting", {"trace_file": "/etc/x"}), ("/v2/logging", {"log_file": "/etc/x", "log_verbose_level": 9}),
@@ -110,7 +110,12 @@ def _http_escaped_classes(chance: random.Random) -> Hostile:
 
 def _http_deep(chance: random.Random, deepest: int = 100_000) -> Hostile:
     depth, opening = chance.choice((70, 1000, 20_000, deepest)), chance.choice(("[", '{"a":'))
-    paths = (INFER, f"/v2/models/{ENSEMBLE}/generate", "/v2/repository/index", f"/v2/models/{PRE_PROCESSOR}/infer")
+    paths = (
+        INFER,
+        f"/v2/models/{ENSEMBLE}/generate",
+        "/v2/repository/index",
+        f"/v2/models/{INNER[PRE_PROCESSOR]}/infer",
+    )
     return http(('{"inputs":' + opening * depth).encode(), chance.choice(paths))
 
 
@@ -192,14 +197,15 @@ def _http_giant_shapes(chance: random.Random) -> Hostile:
     text = json.dumps({"inputs": [{**given, "data": [0.5] * 3}]})
     if chance.random() < 0.3:
         text = text.replace("shape", "sh\\u0061pe")
-    return http(text.encode(), f"/v2/models/{chance.choice((ENSEMBLE, PREDICTOR, POST_PROCESSOR))}/infer")
+    return http(text.encode(), f"/v2/models/{chance.choice((ENSEMBLE, INNER[PREDICTOR], INNER[POST_PROCESSOR]))}/infer")
 
 
 def _http_inner_models(chance: random.Random) -> Hostile:
     shape = chance.choice(([1, 3, 9], [1, 1, 2**40], [0, 0, 0]))
     given = {"name": "FEATURES", "shape": shape, "datatype": "FP32", "data": [0.5] * 27}
     return http(
-        json.dumps({"inputs": [given]}).encode(), f"/v2/models/{chance.choice((PREDICTOR, POST_PROCESSOR))}/infer"
+        json.dumps({"inputs": [given]}).encode(),
+        f"/v2/models/{chance.choice((INNER[PREDICTOR], INNER[POST_PROCESSOR]))}/infer",
     )
 
 

@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from genre_assets.triton.protocol import PYTHON_MODELS
+
 SHAPES: tuple[Any, ...] = (
     [0, 1], [-1, 1], [1], [], [1, 1, 1], [2, 1], [1, 0], [17, 1], [2**63 - 1, 1], [2**62, 4], [-(2**63), 1], [10**30, 1],
     ["1", 1], [1.5, 1], [None, 1], "1", {}, 1,
@@ -41,6 +43,8 @@ class Call:
 
 
 Hostile = Wire | Call
+# Step of the ensemble -> the model that the campaign's server asks for it: any client may look that up.
+INNER = {step: step for step in PYTHON_MODELS}
 Maker = Callable[[random.Random], Hostile]
 
 

@@ -11,6 +11,7 @@ import psutil
 
 from genre_assets.stack.services.triton_watchdog import model_of
 from genre_assets.stack.supervision.run_files import supervisor_pid, written_state
+from genre_assets.triton.protocol import step_of
 
 COMMAND = "command"
 SUPERVISOR = "supervisor"
@@ -114,4 +115,5 @@ def _named(child: psutil.Process) -> str | None:
     if words.startswith("postgres:"):
         background = ("checkpointer", "writer", "launcher", "logger", "io worker")
         return "background process" if any(word in words for word in background) else "connection"
-    return model_of(words + " ") or ("code server" if "api grpc" in words else "child")
+    model = model_of(words + " ")
+    return (step_of(model) if model else None) or ("code server" if "api grpc" in words else "child")

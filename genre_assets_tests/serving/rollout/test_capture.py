@@ -56,7 +56,7 @@ class Capturing:
     def _load(self, env: str) -> None:
         (self.live.settings.home / "stack.env").write_text(env)
         for model in ("pre_processor", "post_processor"):
-            load_anew(self.live.settings.repository, self.live.control, model)
+            load_anew(self.live.settings.repository, self.live.control, self.live.model(model))
         # The process of before still uploads what is in the spool, by its own settings, until it has ended.
         until(lambda: len(stub_processes(self.live).get("post_processor", set())) == 1, "the old one has ended", 60)
 

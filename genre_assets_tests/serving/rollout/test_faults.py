@@ -109,7 +109,7 @@ def test_promotions_under_load_some_to_a_broken_version_fail_no_request(live: Li
     """By the job `promote`: booked, switched, checked; the books say what serves after each."""
     model = toy_model(tmp_path / "m8", version=8, family="random_forest", seed=8)
     does_not_load = live.build({**live.models, 8: model}, {"champion": 3, "fallback": 8}, "broken")
-    sabotage(live, does_not_load, "models/predictor/8/model.py", b"raise RuntimeError('deliberately broken')\n")
+    sabotage(live, does_not_load, "8/model.py", b"raise RuntimeError('deliberately broken')\n")
     route_state.confirm(live.database, "champion", actor="build", reason="first release")
     refused = 0
     with load(live) as result:

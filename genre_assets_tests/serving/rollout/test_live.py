@@ -18,7 +18,7 @@ from genre_assets.packaging import golden, publish, release
 from genre_assets.serving.rollout.live import inspect
 from genre_assets.stack.services.triton import Triton
 from genre_assets.triton.control import TritonControl
-from genre_assets.triton.protocol import GRPC_DOOR_HEADER
+from genre_assets.triton.protocol import GRPC_DOOR_HEADER, model_for
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.servers import server_of
 from genre_assets_tests.serving.toys import clip, toy_model
@@ -102,7 +102,7 @@ def test_nothing_is_touched_when_it_serves_already(live: LiveStack, monkeypatch:
 def test_a_release_that_does_not_load_leaves_the_one_before_serving(live: LiveStack, tmp_path: Path) -> None:
     folder = toy_model(tmp_path / "m8", version=8, family="xgboost", seed=8)
     good = live.build({**live.models, 8: folder}, {"champion": 8, "fallback": 4}, "third")
-    sabotage(live, good, "models/predictor/8/model.py", b"raise RuntimeError('deliberately broken')\n")
+    sabotage(live, good, "8/model.py", b"raise RuntimeError('deliberately broken')\n")
     with pytest.raises(PermanentFailure, match=rf"{live.releases[0].id} serves on"):
         live.serve("champion")
     assert live.repository.release == live.releases[0].id
@@ -128,7 +128,9 @@ def test_a_release_that_answers_otherwise_than_offline_leaves_the_one_before_ser
 def test_a_damaged_release_is_not_taken(live: LiveStack, tmp_path: Path) -> None:
     folder = toy_model(tmp_path / "m11", version=11, family="xgboost", seed=11)
     made = live.build({**live.models, 11: folder}, {"champion": 11, "fallback": 4}, "fifth")
-    live.store.put_bytes(live.settings.serving_bucket, f"releases/{made.id}/models/predictor/11/model.onnx", b"damaged")
+    live.store.put_bytes(
+        live.settings.serving_bucket, f"releases/{made.id}/{of_predictor(made, '11/model.onnx')}", b"damaged"
+    )
     with pytest.raises(PermanentFailure, match="damaged"):
         live.serve("champion")
     assert live.repository.release == live.releases[0].id
@@ -143,12 +145,12 @@ def test_the_route_switches_and_is_kept_on_disk(live: LiveStack) -> None:
 
 
 def test_a_version_that_does_not_load_leaves_route_and_files_as_they_were(live: LiveStack) -> None:
-    model = live.settings.repository / "predictor" / "4" / "model.onnx"
-    config = live.settings.repository / "predictor" / "config.pbtxt"
+    model = live.repository.model("predictor") / "4" / "model.onnx"
+    config = live.repository.model("predictor") / "config.pbtxt"
     sound, before = model.read_bytes(), config.read_text()
     model.write_bytes(sound[:100])
     try:
-        with pytest.raises(PermanentFailure, match=r"predictor/4/model.onnx is missing or damaged"):
+        with pytest.raises(PermanentFailure, match=r"predictor_[0-9a-f]{8}/4/model.onnx is missing or damaged"):
             live.serve("fallback")
     finally:
         model.write_bytes(sound)
@@ -188,10 +190,14 @@ def test_the_same_control_serves_a_server_by_url_and_its_token_is_needed(live: L
     remote = TritonControl(url, "token-of-the-tests")
     assert remote.ready()
     assert remote.server()["version"] == "2.51.0"
-    assert {m["name"] for m in remote.index()} == {"pre_processor", "predictor", "post_processor", "genre_ensemble"}
+    assert {m["name"] for m in remote.index() if m["state"] == "READY"} == set(live.releases[0].contents)
     stranger = TritonControl(url, "wrong")
     assert stranger.ready()
-    for call in (stranger.index, lambda: stranger.load("predictor"), lambda: stranger.unload("predictor")):
+    for call in (
+        stranger.index,
+        lambda: stranger.load(live.model("predictor")),
+        lambda: stranger.unload(live.model("predictor")),
+    ):
         with pytest.raises(PermanentFailure, match="restricted"):
             call()
 
@@ -221,11 +227,12 @@ def test_requests_that_come_at_once_are_predicted_together(live: LiveStack) -> N
     features.set_data_from_numpy(rows)
     key = {GRPC_DOOR_HEADER: live.settings.triton_door_key.get_secret_value()}
     before = merged(live)
+    predictor = live.model("predictor")
     with (
         tritonclient.grpc.InferenceServerClient(live.settings.triton_inner_grpc) as client,
         ThreadPoolExecutor(16) as pool,
     ):
-        answers = list(pool.map(lambda _: client.infer("predictor", [features], headers=key), range(400)))
+        answers = list(pool.map(lambda _: client.infer(predictor, [features], headers=key), range(400)))
     assert {int(answer.as_numpy("VERSION").item()) for answer in answers} == {3}
     batches = merged(live) - before
     assert sum(batches[size] for size in range(2, spec.max_batch + 1)) > 0, batches
@@ -234,7 +241,7 @@ def test_requests_that_come_at_once_are_predicted_together(live: LiveStack) -> N
 def merged(live: LiveStack) -> Counter[int]:
     """Batch size -> how often the predictor has executed one, over its versions."""
     found: Counter[int] = Counter()
-    for version in live.control.statistics("predictor")["model_stats"]:
+    for version in live.control.statistics(live.model("predictor"))["model_stats"]:
         for batch in version.get("batch_stats", []):
             found[int(batch["batch_size"])] += int(batch["compute_infer"]["count"])
     return found
@@ -263,22 +270,29 @@ def server_process(live: LiveStack) -> int:
 
 
 def stub_processes(live: LiveStack) -> dict[str, set[int]]:
-    """Process ids of the living stubs by model."""
+    """Process ids of the living stubs by step of the ensemble."""
     from genre_assets.processes import children
     from genre_assets.stack.services.triton_watchdog import model_of
+    from genre_assets.triton.protocol import step_of
 
     found: dict[str, set[int]] = {}
     for pid, state, arguments in children(server_process(live)):
-        model = model_of(arguments)
+        model = step_of(model_of(arguments) or "")
         if model and state != "Z":
             found.setdefault(model, set()).add(pid)
     return found
 
 
+def of_predictor(made: release.Release, path: str) -> str:
+    """A file of a release, by its place in the folder of the predictor."""
+    return f"models/{model_for('predictor', made.contents)}/{path}"
+
+
 def sabotage(live: LiveStack, made: release.Release, path: str, data: bytes) -> None:
-    """Replace a file of a published release as if it had been built so."""
+    """Replace a file of the predictor of a published release as if it had been built so."""
     import hashlib
 
+    path = of_predictor(made, path)
     made.files[path] = hashlib.sha256(data).hexdigest()
     live.store.put_bytes(live.settings.serving_bucket, f"releases/{made.id}/{path}", data)
     rewrite(live, made)

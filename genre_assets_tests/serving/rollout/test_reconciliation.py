@@ -35,7 +35,7 @@ def test_each_step_of_a_switch_that_is_left_half_done_is_noticed_and_mended(live
     assert apart() is None
     repository.write_route("fallback")  # killed before the server was told
     assert "the files say fallback" in str(apart())
-    control.load(PREDICTOR)  # killed before it was booked
+    control.load(live.model(PREDICTOR))  # killed before it was booked
     assert "Triton serves fallback" in str(apart())
     repository.write_route("champion")  # a switch back, killed before the server was told
     assert "Triton serves fallback" in str(apart())

@@ -107,6 +107,21 @@ def test_a_stub_that_died_before_it_was_seen_is_revived(watchdog: Watchdog, serv
     assert watchdog.revive(pid) == []
 
 
+def test_a_dead_stub_of_a_release_on_its_way_out_is_left_alone(
+    watchdog: Watchdog, server: tuple[int, list[int]], tmp_path: Path
+) -> None:
+    """Its model is in no repository any more: a load could only fail, and the server would be restarted for it."""
+    pid, stubs = server
+    watchdog.revive(pid)
+    (tmp_path / "predictor").rename(tmp_path / "predictor_0123abcd")
+    kill(pid, stubs[2])
+    assert watchdog.revive(pid) == []
+    assert isinstance(watchdog.control, Loads)
+    assert watchdog.control.models == []
+    (tmp_path / "predictor_0123abcd").rename(tmp_path / "predictor")  # the new one was taken back
+    assert watchdog.revive(pid) == ["predictor"]
+
+
 def test_a_load_that_fails_is_tried_again(watchdog: Watchdog, server: tuple[int, list[int]]) -> None:
     pid, stubs = server
     watchdog.revive(pid)
