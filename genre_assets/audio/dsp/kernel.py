@@ -29,6 +29,7 @@ Integers = NDArray[np.int32]
 CHUNK = OUTPUTS
 CHUNKS = -(-BINS // CHUNK)
 WIDEST = 16  # floats in the widest vector
+TURNED = 20  # as in kernel.c
 _enabled = True
 
 
@@ -69,16 +70,16 @@ class Kernel:
             _aligned(CHUNKS * (rows + WINDOW - 1) * CHUNK),
             _aligned(CHUNKS * rows * CHUNK),
             _aligned(2 * BINS * rows) if waveform else None,
-            _aligned((3 * BINS + CHUNKS * CHUNK + 2 * WINDOW + CHUNK + MELS) * TILE),
+            _aligned((3 * BINS + CHUNKS * CHUNK + 2 * WINDOW + CHUNK + MELS) * TILE + 2 * FRAME * WIDEST + TURNED * HOP),
         )
 
-    def read_frames(self, spectra: NDArray[np.complex64], first: int, into: "Reading") -> None:
-        """Read everything off a block of spectra [block, 1025], in order; all but the last are of whole tiles. As `spectrum._read`."""
+    def read_frames(self, padded: Floats, into: "Reading") -> None:
+        """Transform the frames of a padded waveform [(T + 3) * 512] and read everything off them. As `spectrum._read`."""
         weights, start, length = _mel_filters(into.sample_rate)
         bank = None if into.chroma is None else filters.chroma_bank(into.sample_rate)
         self._call(
-            "read_frames", spectra, first, len(spectra), into.frames, weights, start, length, bank,
-            into.mel, into.shape, into.chroma, into.magnitude, into.percussive, into.spectrum, into.scratch,
+            "read_frames", padded, into.frames, filters.hann(), _twiddles(FRAME // 2), _unit_roots(), weights, start, length,
+            bank, into.mel, into.shape, into.chroma, into.magnitude, into.percussive, into.spectrum, into.scratch,
         )  # fmt: skip
 
     def harmonic_energy(self, cells: Reading) -> Floats:
@@ -94,7 +95,7 @@ class Kernel:
         self._call(
             "harmonic_sound", cells.magnitude, cells.percussive, cells.spectrum, cells.frames,
             _inverse_window(), _twiddles(FRAME // 2), _unit_roots(), _places(FRAME // 2), sound,
-            _aligned(FRAME * WIDEST + (CHUNKS + 1) * CHUNK * TILE + 20 * HOP),
+            _aligned(FRAME * WIDEST + (CHUNKS + 1) * CHUNK * TILE + TURNED * HOP),
         )  # fmt: skip
         return sound[: cells.frames + OVERLAP - 1]
 
@@ -221,7 +222,7 @@ def _agrees_with_numpy(kernel: Kernel) -> bool:
     magnitude = np.abs(spectra)
     frames = len(magnitude)
     reading = kernel.reading(frames, 22_050, chroma=False, waveform=False)
-    kernel.read_frames(spectra, 0, reading)
+    kernel.read_frames(noise[: (frames + OVERLAP - 1) * HOP], reading)
     around = np.concatenate((magnitude[14::-1], magnitude, magnitude[:-16:-1]))
     harmonic = np.stack([np.median(around[row : row + WINDOW], axis=0) for row in range(frames)])
     sides = np.concatenate((magnitude[:, 14::-1], magnitude, magnitude[:, :-16:-1]), axis=1)
