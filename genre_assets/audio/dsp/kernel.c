@@ -199,41 +199,43 @@ ALWAYS void combine(const vec *restrict in, long n, const float *restrict twiddl
     }
 }
 
-/* The transform of n values, every (FRAME / n)-th from `first` on, of the windowed frames in `turned`. Sixteen are taken at once;
- * more by four transforms in `spare`, which is cut up as `out` is. `twiddle` is as in `transform`. */
-static void real_transform(const float *restrict turned, const float *restrict window, long first, long n,
+/* Frames in the lanes of vectors: value k of the i-th quarter, which is a hop, is at `at` + k * stride + i * quarter. */
+typedef struct {
+    const float *at;
+    long stride, quarter;
+} lanes_of;
+
+/* The transform of n values, every (FRAME / n)-th from `first` on, of frames by a window. Sixteen are taken at once; more by
+ * four transforms in `spare`, which is cut up as `out` is. `twiddle` is as in `transform`. */
+static void real_transform(lanes_of frames, const float *restrict window, long first, long n,
                            const float *restrict twiddle, vec *restrict out, vec *restrict spare) {
     const long part = n / 4, step = FRAME / n;
     if (n > 16) {
         for (long k = 0; k < 4; k++)
-            real_transform(turned, window, first + k * step, part, twiddle + 6 * part, spare + k * part, out + k * part);
+            real_transform(frames, window, first + k * step, part, twiddle + 6 * part, spare + k * part, out + k * part);
         combine(spare, part, twiddle, out);
         return;
     }
     vec quarters[16];
     for (long k = 0; k < 4; k++) {
         vec x[4];
-        for (long i = 0; i < 4; i++) { /* a quarter of a frame is a hop */
+        for (long i = 0; i < 4; i++) {
             const long at = first + k * step;
-            x[i] = *(const vec *)(turned + at * TURNED + i) * window[at + i * HOP];
+            x[i] = *(const vec *)(frames.at + at * frames.stride + i * frames.quarter) * window[at + i * HOP];
         }
         combine(x, 1, twiddle, quarters + 4 * k);
     }
     combine(quarters, 4, twiddle, out);
 }
 
-/* The spectra of a tile of frames, [bin][re, im][TILE], whose first begins where `sound` does, of `hops` hops. `twiddle` is of
- * HALF, `unit` as in `waveforms`; `room` is of HOP * TURNED + 2 * FRAME * LANES. */
-static void spectra(const float *restrict sound, long hops, const float *restrict window, const float *restrict twiddle,
-                    const float *restrict unit, float *restrict tile, float *restrict room) {
+/* The spectra of a tile of frames, [bin][re, im][TILE]. `twiddle` is of HALF, `unit` as in `waveforms`; `room` is of
+ * 2 * FRAME * LANES. */
+static void spectra(lanes_of frames, const float *restrict window, const float *restrict twiddle, const float *restrict unit,
+                    float *restrict tile, float *restrict room) {
     vec *even = (vec *)room, *odd = even + HALF, *spare = odd + HALF;
-    float *turned = room + 2 * FRAME * LANES;
-    for (long k = 0; k < HOP && hops >= TILE; k += 16) turn(sound + k, HOP, turned + k * TURNED, TURNED);
-    for (long hop = hops >= TILE ? TILE : 0; hop < TURNED; hop++)
-        for (long k = 0; k < HOP; k++) turned[k * TURNED + hop] = hop < hops ? sound[hop * HOP + k] : 0;
-    for (long lane = 0; lane < TILE; lane += LANES) {
-        real_transform(turned + lane, window, 0, HALF, twiddle, even, spare);
-        real_transform(turned + lane, window, 1, HALF, twiddle, odd, spare + HALF);
+    for (long lane = 0; lane < TILE; lane += LANES, frames.at += LANES) {
+        real_transform(frames, window, 0, HALF, twiddle, even, spare);
+        real_transform(frames, window, 1, HALF, twiddle, odd, spare + HALF);
         vec *low = (vec *)(tile + lane), *high = (vec *)(tile + 2 * HALF * TILE + lane); /* of frequency 0, and of half the rate */
         const long next = TILE / LANES, middle = HALF * next;
         low[0] = even[0] + odd[0], low[next] = (vec){0}, high[0] = even[0] - odd[0], high[next] = (vec){0};
@@ -248,11 +250,47 @@ static void spectra(const float *restrict sound, long hops, const float *restric
     }
 }
 
+/* The energy between `edges` (bins, ascending, of `limits`) of the frames that begin at `starts`: `energy` [count][limits - 1],
+ * differences of sums from the first bin on, which are double. `scratch` is of (FRAME + 2 * BINS) * TILE + 2 * FRAME * LANES. */
+void frame_bands(const float *restrict sound, const int *restrict starts, long count, const float *restrict window,
+                 const float *restrict twiddle, const float *restrict unit, const int *restrict edges, long limits,
+                 double *restrict energy, float *restrict scratch) {
+    float *turned = scratch + 2 * BINS * TILE, *room = turned + FRAME * TILE, square[16 * 16];
+    for (long first = 0; first < count; first += TILE) {
+        const long there = count - first < TILE ? count - first : TILE;
+        for (long k = 0; k < FRAME; k += 16) {
+            for (long frame = 0; frame < TILE; frame++)
+                memcpy(square + 16 * frame, sound + starts[first + (frame < there ? frame : 0)] + k, 16 * sizeof(float));
+            turn(square, 16, turned + k * TILE, TILE);
+        }
+        spectra((lanes_of){turned, TILE, HOP * TILE}, window, twiddle, unit, scratch, room);
+        double total[TILE] = {0}, before[TILE] = {0};
+        for (long edge = 0, bin = 0; edge < limits; edge++) {
+            for (; bin < edges[edge]; bin++)
+                for (long frame = 0; frame < TILE; frame++) {
+                    float re = scratch[2 * bin * TILE + frame], im = scratch[(2 * bin + 1) * TILE + frame];
+                    float power = re * re + im * im;
+                    total[frame] += power;
+                }
+            for (long frame = 0; frame < there && edge; frame++)
+                energy[(first + frame) * (limits - 1) + edge - 1] = total[frame] - before[frame];
+            memcpy(before, total, sizeof before);
+        }
+    }
+}
+
 #if defined(__clang__)
 #pragma clang fp contract(fast)
 #else
 #pragma GCC pop_options
 #endif
+
+/* The first hops of `hops`, [hop][HOP], as [HOP][TURNED]: frames overlap, so that these are a quarter of a tile. */
+static void turn_hops(const float *restrict sound, long hops, float *restrict turned) {
+    for (long k = 0; k < HOP && hops >= TILE; k += 16) turn(sound + k, HOP, turned + k * TURNED, TURNED);
+    for (long hop = hops >= TILE ? TILE : 0; hop < TURNED; hop++)
+        for (long k = 0; k < HOP; k++) turned[k * TURNED + hop] = hop < hops ? sound[hop * HOP + k] : 0;
+}
 
 /* What is read off the `frames` frames of `sound`, [frames + OVERLAP - 1][HOP]: the mel energies [frames, MELS], `shape`
  * [frames, 3] (`read_shape`), `chroma` [frames, 12] if there is a `bank` [BINS, 12], and for separation the cells of
@@ -266,11 +304,13 @@ void read_frames(const float *restrict sound, long frames, const float *restrict
                  float *restrict scratch) {
     const long tiles = (frames + TILE - 1) / TILE, rows = tiles * TILE + WINDOW - 1;
     float *power = scratch + 2 * BINS * TILE, *cells = power + BINS * TILE, *medians = cells + PADDED * TILE;
-    float *small = medians + CHUNK * TILE, *m = cells + BEFORE * TILE, *room = small + MELS * TILE;
+    float *small = medians + CHUNK * TILE, *m = cells + BEFORE * TILE, *turned = small + MELS * TILE;
+    float *room = turned + HOP * TURNED;
     for (long first = 0; first < frames; first += TILE) {
         const long there = frames - first < TILE ? frames - first : TILE;
         float *tile = kept ? kept + first * 2 * BINS : scratch;
-        spectra(sound + first * HOP, frames + OVERLAP - 1 - first, window, twiddle, unit, tile, room);
+        turn_hops(sound + first * HOP, frames + OVERLAP - 1 - first, turned);
+        spectra((lanes_of){turned, TURNED, 1}, window, twiddle, unit, tile, room);
         for (long bin = 0; bin < BINS; bin++)
             for (long frame = 0; frame < TILE; frame++) {
                 float re = tile[2 * bin * TILE + frame], im = tile[(2 * bin + 1) * TILE + frame];

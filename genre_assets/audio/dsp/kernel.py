@@ -117,6 +117,16 @@ class Kernel:
         half: Doubles = (both[: length // 2 + 1] + both[-np.arange(length // 2 + 1)]) / 2
         return half
 
+    def frame_bands(self, samples: Floats, starts: NDArray[np.int_], window: Floats, edges: NDArray[np.int_]) -> Doubles:
+        """Energy between edges (bins) of the frames of 2,048 samples that begin at `starts`, [frames, bands]; as `band_sums`."""
+        energy = np.empty((len(starts), len(edges) - 1))
+        self._call(
+            "frame_bands", np.ascontiguousarray(samples, np.float32), starts.astype(np.int32), len(starts), window,
+            _twiddles(FRAME // 2), _unit_roots(), edges.astype(np.int32), len(edges), energy,
+            _aligned((FRAME + 2 * BINS) * TILE + 2 * FRAME * WIDEST),
+        )  # fmt: skip
+        return energy
+
     def band_sums(self, power: Floats, edges: NDArray[np.int_], energy: Doubles) -> None:
         """Fill `energy` [frames, bands] with the sums of `power` [frames, bins] between edges; of `numpy.cumsum`, bit for bit."""
         limits = edges.astype(np.int32)
