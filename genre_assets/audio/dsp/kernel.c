@@ -461,6 +461,27 @@ void median_rise(const float *restrict mel, long frames, const int *restrict pai
     }
 }
 
+/* `contrast` [frames, bands]: the mean of the upper quarter of each band of `mel` [frames, MELS] less that of the lower. */
+void band_contrast(const float *restrict mel, long frames, long bands, const int *restrict pairs, long count,
+                   float *restrict contrast) {
+    float some[TILE * MELS] = {0}, values[MELS * TILE];
+    const long width = MELS / bands, quarter = width / 4;
+    for (long first = 0; first < frames; first += TILE) {
+        const long there = frames - first < TILE ? frames - first : TILE;
+        memcpy(some, mel + first * MELS, there * MELS * sizeof(float));
+        for (long k = 0; k < MELS; k += 16) turn(some + k, MELS, values + k * TILE, TILE);
+        for (long band = 0; band < bands; band++) {
+            float *rows = values + band * width * TILE, high[TILE] = {0}, low[TILE] = {0};
+            sort(rows, pairs, count);
+            for (long k = 0; k < quarter; k++)
+                for (long frame = 0; frame < TILE; frame++)
+                    low[frame] += rows[k * TILE + frame], high[frame] += rows[(width - quarter + k) * TILE + frame];
+            for (long frame = 0; frame < there; frame++)
+                contrast[(first + frame) * bands + band] = high[frame] / quarter - low[frame] / quarter;
+        }
+    }
+}
+
 /* The sum over all windows of the power spectrum of `onsets`, windowed and scaled to unit energy, n values in the order of
  * the transform; `power` is [n][LANES]. Two windows make one complex number: the sum of both at k and at -k is right. */
 void mean_power(const float *restrict onsets, long windows, const float *restrict window, long lags, long n,

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from genre_assets.audio.dsp import compiler, filters, median_network
@@ -70,7 +71,9 @@ class Kernel:
             _aligned(CHUNKS * (rows + WINDOW - 1) * CHUNK),
             _aligned(CHUNKS * rows * CHUNK),
             _aligned(2 * BINS * rows) if waveform else None,
-            _aligned((3 * BINS + CHUNKS * CHUNK + 2 * WINDOW + CHUNK + MELS) * TILE + 2 * FRAME * WIDEST + TURNED * HOP),
+            _aligned(
+                (3 * BINS + CHUNKS * CHUNK + 2 * WINDOW + CHUNK + MELS) * TILE + 2 * FRAME * WIDEST + TURNED * HOP
+            ),
         )
 
     def read_frames(self, padded: Floats, into: "Reading") -> None:
@@ -107,6 +110,14 @@ class Kernel:
         self._call("median_rise", mel_db, len(mel_db), pairs, len(pairs), rise)
         return rise
 
+    def contrast(self, mel_db: Floats, bands: int) -> Floats:
+        """Mean of the upper less that of the lower quarter of each of so many bands, [T, bands]. As `default._contrast`."""
+        mel_db = np.ascontiguousarray(mel_db, np.float32)
+        contrast = np.empty((len(mel_db), bands), np.float32)
+        pairs = median_network.sorting_pairs(MELS // bands)
+        self._call("band_contrast", mel_db, len(mel_db), bands, pairs, len(pairs), contrast)
+        return contrast
+
     def mean_power(self, padded: Floats, windows: int, window: Floats, length: int) -> Doubles:
         """Sum over all windows of the power spectrum of each at unit energy, [length / 2 + 1]. As `rhythm.mean_tempogram`."""
         padded = np.append(padded, np.zeros(4 * WIDEST, np.float32))
@@ -117,7 +128,9 @@ class Kernel:
         half: Doubles = (both[: length // 2 + 1] + both[-np.arange(length // 2 + 1)]) / 2
         return half
 
-    def frame_bands(self, samples: Floats, starts: NDArray[np.int_], window: Floats, edges: NDArray[np.int_]) -> Doubles:
+    def frame_bands(
+        self, samples: Floats, starts: NDArray[np.int_], window: Floats, edges: NDArray[np.int_]
+    ) -> Doubles:
         """Energy between edges (bins) of the frames of 2,048 samples that begin at `starts`, [frames, bands]; as `band_sums`."""
         energy = np.empty((len(starts), len(edges) - 1))
         self._call(
@@ -227,16 +240,16 @@ def _load() -> Kernel | None:
 def _agrees_with_numpy(kernel: Kernel) -> bool:
     """A last look before it is trusted: the magnitudes and medians of a short noise."""
     noise = np.random.default_rng(0).standard_normal(20 * HOP).astype(np.float32)
-    framed = np.lib.stride_tricks.sliding_window_view(noise, FRAME)[::HOP] * filters.hann()
+    framed = sliding_window_view(noise, FRAME)[::HOP] * filters.hann()
     spectra = scipy.fft.rfft(framed, axis=1)
     magnitude = np.abs(spectra)
     frames = len(magnitude)
     reading = kernel.reading(frames, 22_050, chroma=False, waveform=False)
     kernel.read_frames(noise[: (frames + OVERLAP - 1) * HOP], reading)
     around = np.concatenate((magnitude[14::-1], magnitude, magnitude[:-16:-1]))
-    harmonic = np.stack([np.median(around[row : row + WINDOW], axis=0) for row in range(frames)])
+    harmonic = np.median(sliding_window_view(around, WINDOW, axis=0), axis=2)
     sides = np.concatenate((magnitude[:, 14::-1], magnitude, magnitude[:, :-16:-1]), axis=1)
-    percussive = np.stack([np.median(sides[:, k : k + WINDOW], axis=1) for k in range(BINS)], axis=1)
+    percussive = np.median(sliding_window_view(sides, WINDOW, axis=1), axis=2)
     mask = harmonic**2 / (harmonic**2 + percussive**2)
     expected = np.stack(((magnitude**2 * mask).sum(axis=1), (magnitude**2).sum(axis=1)), axis=1)
     return np.allclose(kernel.harmonic_energy(reading), expected, rtol=1e-4)

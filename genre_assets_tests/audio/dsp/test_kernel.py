@@ -113,6 +113,16 @@ def test_onsets_and_tempo_are_those_of_numpy(level: str, rate: int, monkeypatch:
 
 
 @compiled
+@pytest.mark.parametrize("level", compiler.levels())
+def test_contrasts_are_those_of_numpy(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_level(level, monkeypatch)
+    mel_db = np.random.default_rng(3).normal(-30, 20, (45, 128)).astype(np.float32)
+    bands = np.sort(mel_db.reshape(45, 8, 16), axis=2)
+    found = kernel.Kernel(compiler.compiled(level)).contrast(mel_db, 8)
+    np.testing.assert_allclose(found, bands[:, :, 12:].mean(axis=2) - bands[:, :, :4].mean(axis=2), rtol=1e-5)
+
+
+@compiled
 @pytest.mark.parametrize("feature_set", ["gtzan37", "default"])
 @pytest.mark.parametrize("sound", [music(10, seed=4), music(0.3, seed=5), np.zeros(3000, np.float32)])
 def test_features_are_the_same_with_and_without_it(feature_set: str, sound: Floats) -> None:
