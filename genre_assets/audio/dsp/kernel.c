@@ -27,6 +27,7 @@
 #define OVERLAP (FRAME / HOP)
 #define HOPS (TILE + OVERLAP - 1)
 #define TURNED 20 /* HOPS, and room to read a vector at each place that is read */
+#define ROOT_HALF 0.70710678f
 
 typedef float vec __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
 typedef int ivec __attribute__((vector_size(4 * LANES)));
@@ -163,31 +164,153 @@ static void pitch_classes(const float *restrict power, const float *restrict ban
     }
 }
 
-/* Complex spectra [count][BINS] as a tile, [bin][re, im][TILE]; zeros for frames that are not there. */
-static void turn_spectra(const float *restrict in, long count, float *restrict tile) {
-    const long whole = count == TILE ? 2 * BINS / 16 * 16 : 0;
-    for (long k = 0; k < whole; k += 16) turn(in + k, 2 * BINS, tile + k * TILE, TILE);
-    memset(tile + whole * TILE, 0, (2 * BINS - whole) * TILE * sizeof(float));
-    for (long frame = 0; frame < count; frame++)
-        for (long k = whole; k < 2 * BINS; k++) tile[k * TILE + frame] = in[frame * 2 * BINS + k];
+/* The transform of the frames is pocketfft's, which NumPy's path takes: the same sums in the same order, and no product is
+ * fused with a sum, so that both round alike. */
+#if defined(__clang__)
+#pragma clang fp contract(off)
+#else
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off")
+#endif
+#define ALWAYS static inline __attribute__((always_inline))
+
+/* A step of LANES real transforms: from the transforms of every fourth value, `in` [4][n], that of all. A transform of n is re 0,
+ * re 1, im 1, re 2 ... re n / 2. The n are a power of four. */
+ALWAYS void combine(const vec *restrict in, long n, const float *restrict twiddle, vec *restrict out) {
+    const vec *b = in + n, *c = in + 2 * n, *d = in + 3 * n;
+    vec *quarter = out + n, *half = out + 2 * n, *last = out + 3 * n;
+    vec even = in[0] + c[0], odd = d[0] + b[0];
+    out[0] = even + odd, last[n - 1] = even - odd, quarter[n - 1] = in[0] - c[0], half[0] = d[0] - b[0];
+    if (n == 1) return;
+    vec sum = -ROOT_HALF * (b[n - 1] + d[n - 1]), change = ROOT_HALF * (b[n - 1] - d[n - 1]);
+    out[n - 1] = in[n - 1] + change, half[n - 1] = in[n - 1] - change;
+    last[0] = sum + c[n - 1], quarter[0] = sum - c[n - 1];
+    for (long re = 1, im = 2; im < n; re += 2, im += 2) {
+        const float *w = twiddle + 3 * im;
+        vec b_re = b[re] * w[0] - b[im] * w[1], b_im = b[im] * w[0] + b[re] * w[1];
+        vec c_re = c[re] * w[2] - c[im] * w[3], c_im = c[im] * w[2] + c[re] * w[3];
+        vec d_re = d[re] * w[4] - d[im] * w[5], d_im = d[im] * w[4] + d[re] * w[5];
+        vec s_re = in[re] + c_re, s_im = in[im] + c_im, t_re = in[re] - c_re, t_im = in[im] - c_im;
+        vec u_re = d_re + b_re, u_im = b_im + d_im, v_re = b_im - d_im, v_im = d_re - b_re;
+        const long back = n - im;
+        out[re] = s_re + u_re, out[im] = s_im + u_im, half[re] = t_re + v_re, half[im] = t_im + v_im;
+        last[back - 1] = s_re - u_re, last[back] = u_im - s_im;
+        quarter[back - 1] = t_re - v_re, quarter[back] = v_im - t_im;
+    }
 }
 
-/* What is read off `count` spectra, from frame `first` of `frames` on, a multiple of TILE: the mel energies [frames, MELS],
- * `shape` [frames, 3] (`read_shape`), `chroma` [frames, 12] if there is a `bank` [BINS, 12], and for separation the cells of
+/* Frames in the lanes of vectors: value k of the i-th quarter, which is a hop, is at `at` + k * stride + i * quarter. */
+typedef struct {
+    const float *at;
+    long stride, quarter;
+} lanes_of;
+
+/* The transform of n values, every (FRAME / n)-th from `first` on, of frames by a window. Sixteen are taken at once; more by
+ * four transforms in `spare`, which is cut up as `out` is. `twiddle` is as in `transform`. */
+static void real_transform(lanes_of frames, const float *restrict window, long first, long n,
+                           const float *restrict twiddle, vec *restrict out, vec *restrict spare) {
+    const long part = n / 4, step = FRAME / n;
+    if (n > 16) {
+        for (long k = 0; k < 4; k++)
+            real_transform(frames, window, first + k * step, part, twiddle + 6 * part, spare + k * part, out + k * part);
+        combine(spare, part, twiddle, out);
+        return;
+    }
+    vec quarters[16];
+    for (long k = 0; k < 4; k++) {
+        vec x[4];
+        for (long i = 0; i < 4; i++) {
+            const long at = first + k * step;
+            x[i] = *(const vec *)(frames.at + at * frames.stride + i * frames.quarter) * window[at + i * HOP];
+        }
+        combine(x, 1, twiddle, quarters + 4 * k);
+    }
+    combine(quarters, 4, twiddle, out);
+}
+
+/* The spectra of a tile of frames, [bin][re, im][TILE]. `twiddle` is of HALF, `unit` as in `waveforms`; `room` is of
+ * 2 * FRAME * LANES. */
+static void spectra(lanes_of frames, const float *restrict window, const float *restrict twiddle, const float *restrict unit,
+                    float *restrict tile, float *restrict room) {
+    vec *even = (vec *)room, *odd = even + HALF, *spare = odd + HALF;
+    for (long lane = 0; lane < TILE; lane += LANES, frames.at += LANES) {
+        real_transform(frames, window, 0, HALF, twiddle, even, spare);
+        real_transform(frames, window, 1, HALF, twiddle, odd, spare + HALF);
+        vec *low = (vec *)(tile + lane), *high = (vec *)(tile + 2 * HALF * TILE + lane); /* of frequency 0, and of half the rate */
+        const long next = TILE / LANES, middle = HALF * next;
+        low[0] = even[0] + odd[0], low[next] = (vec){0}, high[0] = even[0] - odd[0], high[next] = (vec){0};
+        low[middle] = even[HALF - 1], low[middle + next] = -odd[HALF - 1];
+        for (long k = 1; k < HALF / 2; k++) {
+            const vec re = even[2 * k - 1], im = even[2 * k], other_re = odd[2 * k - 1], other_im = odd[2 * k];
+            const float c = unit[2 * k], s = unit[2 * k + 1];
+            vec turned_re = other_re * c - other_im * s, turned_im = other_im * c + other_re * s;
+            low[2 * k * next] = re + turned_re, low[(2 * k + 1) * next] = turned_im + im;
+            high[-2 * k * next] = re - turned_re, high[-(2 * k - 1) * next] = turned_im - im;
+        }
+    }
+}
+
+/* The energy between `edges` (bins, ascending, of `limits`) of the frames that begin at `starts`: `energy` [count][limits - 1],
+ * differences of sums from the first bin on, which are double. `scratch` is of (FRAME + 2 * BINS) * TILE + 2 * FRAME * LANES. */
+void frame_bands(const float *restrict sound, const int *restrict starts, long count, const float *restrict window,
+                 const float *restrict twiddle, const float *restrict unit, const int *restrict edges, long limits,
+                 double *restrict energy, float *restrict scratch) {
+    float *turned = scratch + 2 * BINS * TILE, *room = turned + FRAME * TILE, square[16 * 16];
+    for (long first = 0; first < count; first += TILE) {
+        const long there = count - first < TILE ? count - first : TILE;
+        for (long k = 0; k < FRAME; k += 16) {
+            for (long frame = 0; frame < TILE; frame++)
+                memcpy(square + 16 * frame, sound + starts[first + (frame < there ? frame : 0)] + k, 16 * sizeof(float));
+            turn(square, 16, turned + k * TILE, TILE);
+        }
+        spectra((lanes_of){turned, TILE, HOP * TILE}, window, twiddle, unit, scratch, room);
+        double total[TILE] = {0}, before[TILE] = {0};
+        for (long edge = 0, bin = 0; edge < limits; edge++) {
+            for (; bin < edges[edge]; bin++)
+                for (long frame = 0; frame < TILE; frame++) {
+                    float re = scratch[2 * bin * TILE + frame], im = scratch[(2 * bin + 1) * TILE + frame];
+                    float power = re * re + im * im;
+                    total[frame] += power;
+                }
+            for (long frame = 0; frame < there && edge; frame++)
+                energy[(first + frame) * (limits - 1) + edge - 1] = total[frame] - before[frame];
+            memcpy(before, total, sizeof before);
+        }
+    }
+}
+
+#if defined(__clang__)
+#pragma clang fp contract(fast)
+#else
+#pragma GCC pop_options
+#endif
+
+/* The first hops of `hops`, [hop][HOP], as [HOP][TURNED]: frames overlap, so that these are a quarter of a tile. */
+static void turn_hops(const float *restrict sound, long hops, float *restrict turned) {
+    for (long k = 0; k < HOP && hops >= TILE; k += 16) turn(sound + k, HOP, turned + k * TURNED, TURNED);
+    for (long hop = hops >= TILE ? TILE : 0; hop < TURNED; hop++)
+        for (long k = 0; k < HOP; k++) turned[k * TURNED + hop] = hop < hops ? sound[hop * HOP + k] : 0;
+}
+
+/* What is read off the `frames` frames of `sound`, [frames + OVERLAP - 1][HOP]: the mel energies [frames, MELS], `shape`
+ * [frames, 3] (`read_shape`), `chroma` [frames, 12] if there is a `bank` [BINS, 12], and for separation the cells of
  * magnitude [CHUNKS][tiles * TILE + WINDOW - 1][CHUNK], which begin BEFORE frames early, and of their medians over frequency,
  * [CHUNKS][tiles * TILE][CHUNK]; the spectra as tiles [tiles][BINS][2][TILE], if they are to be kept. `mel` has room for
- * whole tiles. `scratch` is of (3 * BINS + PADDED + CHUNK + MELS) * TILE floats. */
-void read_frames(const float *restrict spectra, long first, long count, long frames, const float *restrict mel_weights,
-                 const int *restrict mel_start, const int *restrict mel_length, const float *restrict bank,
-                 float *restrict mel, float *restrict shape, float *restrict chroma, float *restrict magnitude,
-                 float *restrict percussive, float *restrict kept, float *restrict scratch) {
-    const long tiles = (frames + TILE - 1) / TILE, rows = tiles * TILE + WINDOW - 1, end = first + count;
+ * whole tiles. `scratch` is of (3 * BINS + PADDED + CHUNK + MELS) * TILE + 2 * FRAME * LANES + HOP * TURNED floats. */
+void read_frames(const float *restrict sound, long frames, const float *restrict window, const float *restrict twiddle,
+                 const float *restrict unit, const float *restrict mel_weights, const int *restrict mel_start,
+                 const int *restrict mel_length, const float *restrict bank, float *restrict mel, float *restrict shape,
+                 float *restrict chroma, float *restrict magnitude, float *restrict percussive, float *restrict kept,
+                 float *restrict scratch) {
+    const long tiles = (frames + TILE - 1) / TILE, rows = tiles * TILE + WINDOW - 1;
     float *power = scratch + 2 * BINS * TILE, *cells = power + BINS * TILE, *medians = cells + PADDED * TILE;
-    float *small = medians + CHUNK * TILE, *m = cells + BEFORE * TILE;
-    for (; first < end; first += TILE, spectra += 2 * BINS * TILE) {
-        const long there = end - first < TILE ? end - first : TILE;
+    float *small = medians + CHUNK * TILE, *m = cells + BEFORE * TILE, *turned = small + MELS * TILE;
+    float *room = turned + HOP * TURNED;
+    for (long first = 0; first < frames; first += TILE) {
+        const long there = frames - first < TILE ? frames - first : TILE;
         float *tile = kept ? kept + first * 2 * BINS : scratch;
-        turn_spectra(spectra, there, tile);
+        turn_hops(sound + first * HOP, frames + OVERLAP - 1 - first, turned);
+        spectra((lanes_of){turned, TURNED, 1}, window, twiddle, unit, tile, room);
         for (long bin = 0; bin < BINS; bin++)
             for (long frame = 0; frame < TILE; frame++) {
                 float re = tile[2 * bin * TILE + frame], im = tile[(2 * bin + 1) * TILE + frame];
@@ -216,7 +339,7 @@ void read_frames(const float *restrict spectra, long first, long count, long fra
         for (long chunk = 0; chunk < CHUNKS; chunk++)
             turn(m + chunk * CHUNK * TILE, TILE, magnitude + (chunk * rows + BEFORE + first) * CHUNK, CHUNK);
     }
-    for (long chunk = 0; chunk < CHUNKS && end == frames; chunk++) { /* the last: both ends can be mirrored now */
+    for (long chunk = 0; chunk < CHUNKS; chunk++) { /* both ends can be mirrored now */
         float *cell = magnitude + (chunk * rows + BEFORE) * CHUNK;
         for (long i = -BEFORE; i < 0; i++) memcpy(cell + i * CHUNK, cell + mirrored(i, frames) * CHUNK, 4 * CHUNK);
         for (long i = frames; i < rows - BEFORE; i++) memcpy(cell + i * CHUNK, cell + mirrored(i, frames) * CHUNK, 4 * CHUNK);
@@ -335,6 +458,27 @@ void median_rise(const float *restrict mel, long frames, const int *restrict pai
         sort(values, pairs, count);
         for (long frame = 0; frame < there; frame++)
             rise[first + frame] = (values[(MELS / 2 - 1) * TILE + frame] + values[MELS / 2 * TILE + frame]) * 0.5f;
+    }
+}
+
+/* `contrast` [frames, bands]: the mean of the upper quarter of each band of `mel` [frames, MELS] less that of the lower. */
+void band_contrast(const float *restrict mel, long frames, long bands, const int *restrict pairs, long count,
+                   float *restrict contrast) {
+    float some[TILE * MELS] = {0}, values[MELS * TILE];
+    const long width = MELS / bands, quarter = width / 4;
+    for (long first = 0; first < frames; first += TILE) {
+        const long there = frames - first < TILE ? frames - first : TILE;
+        memcpy(some, mel + first * MELS, there * MELS * sizeof(float));
+        for (long k = 0; k < MELS; k += 16) turn(some + k, MELS, values + k * TILE, TILE);
+        for (long band = 0; band < bands; band++) {
+            float *rows = values + band * width * TILE, high[TILE] = {0}, low[TILE] = {0};
+            sort(rows, pairs, count);
+            for (long k = 0; k < quarter; k++)
+                for (long frame = 0; frame < TILE; frame++)
+                    low[frame] += rows[k * TILE + frame], high[frame] += rows[(width - quarter + k) * TILE + frame];
+            for (long frame = 0; frame < there; frame++)
+                contrast[(first + frame) * bands + band] = high[frame] / quarter - low[frame] / quarter;
+        }
     }
 }
 

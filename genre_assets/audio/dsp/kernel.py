@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.fft
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from genre_assets.audio.dsp import compiler, filters, median_network
@@ -29,6 +30,7 @@ Integers = NDArray[np.int32]
 CHUNK = OUTPUTS
 CHUNKS = -(-BINS // CHUNK)
 WIDEST = 16  # floats in the widest vector
+TURNED = 20  # as in kernel.c
 _enabled = True
 
 
@@ -69,16 +71,18 @@ class Kernel:
             _aligned(CHUNKS * (rows + WINDOW - 1) * CHUNK),
             _aligned(CHUNKS * rows * CHUNK),
             _aligned(2 * BINS * rows) if waveform else None,
-            _aligned((3 * BINS + CHUNKS * CHUNK + 2 * WINDOW + CHUNK + MELS) * TILE),
+            _aligned(
+                (3 * BINS + CHUNKS * CHUNK + 2 * WINDOW + CHUNK + MELS) * TILE + 2 * FRAME * WIDEST + TURNED * HOP
+            ),
         )
 
-    def read_frames(self, spectra: NDArray[np.complex64], first: int, into: "Reading") -> None:
-        """Read everything off a block of spectra [block, 1025], in order; all but the last are of whole tiles. As `spectrum._read`."""
+    def read_frames(self, padded: Floats, into: "Reading") -> None:
+        """Transform the frames of a padded waveform [(T + 3) * 512] and read everything off them. As `spectrum._read`."""
         weights, start, length = _mel_filters(into.sample_rate)
         bank = None if into.chroma is None else filters.chroma_bank(into.sample_rate)
         self._call(
-            "read_frames", spectra, first, len(spectra), into.frames, weights, start, length, bank,
-            into.mel, into.shape, into.chroma, into.magnitude, into.percussive, into.spectrum, into.scratch,
+            "read_frames", padded, into.frames, filters.hann(), _twiddles(FRAME // 2), _unit_roots(), weights, start, length,
+            bank, into.mel, into.shape, into.chroma, into.magnitude, into.percussive, into.spectrum, into.scratch,
         )  # fmt: skip
 
     def harmonic_energy(self, cells: Reading) -> Floats:
@@ -94,7 +98,7 @@ class Kernel:
         self._call(
             "harmonic_sound", cells.magnitude, cells.percussive, cells.spectrum, cells.frames,
             _inverse_window(), _twiddles(FRAME // 2), _unit_roots(), _places(FRAME // 2), sound,
-            _aligned(FRAME * WIDEST + (CHUNKS + 1) * CHUNK * TILE + 20 * HOP),
+            _aligned(FRAME * WIDEST + (CHUNKS + 1) * CHUNK * TILE + TURNED * HOP),
         )  # fmt: skip
         return sound[: cells.frames + OVERLAP - 1]
 
@@ -106,6 +110,14 @@ class Kernel:
         self._call("median_rise", mel_db, len(mel_db), pairs, len(pairs), rise)
         return rise
 
+    def contrast(self, mel_db: Floats, bands: int) -> Floats:
+        """Mean of the upper less that of the lower quarter of each of so many bands, [T, bands]. As `default._contrast`."""
+        mel_db = np.ascontiguousarray(mel_db, np.float32)
+        contrast = np.empty((len(mel_db), bands), np.float32)
+        pairs = median_network.sorting_pairs(MELS // bands)
+        self._call("band_contrast", mel_db, len(mel_db), bands, pairs, len(pairs), contrast)
+        return contrast
+
     def mean_power(self, padded: Floats, windows: int, window: Floats, length: int) -> Doubles:
         """Sum over all windows of the power spectrum of each at unit energy, [length / 2 + 1]. As `rhythm.mean_tempogram`."""
         padded = np.append(padded, np.zeros(4 * WIDEST, np.float32))
@@ -115,6 +127,18 @@ class Kernel:
         both = power[: length * lanes].reshape(length, lanes).sum(axis=1, dtype=np.float64)[_places(length)]
         half: Doubles = (both[: length // 2 + 1] + both[-np.arange(length // 2 + 1)]) / 2
         return half
+
+    def frame_bands(
+        self, samples: Floats, starts: NDArray[np.int_], window: Floats, edges: NDArray[np.int_]
+    ) -> Doubles:
+        """Energy between edges (bins) of the frames of 2,048 samples that begin at `starts`, [frames, bands]; as `band_sums`."""
+        energy = np.empty((len(starts), len(edges) - 1))
+        self._call(
+            "frame_bands", np.ascontiguousarray(samples, np.float32), starts.astype(np.int32), len(starts), window,
+            _twiddles(FRAME // 2), _unit_roots(), edges.astype(np.int32), len(edges), energy,
+            _aligned((FRAME + 2 * BINS) * TILE + 2 * FRAME * WIDEST),
+        )  # fmt: skip
+        return energy
 
     def band_sums(self, power: Floats, edges: NDArray[np.int_], energy: Doubles) -> None:
         """Fill `energy` [frames, bands] with the sums of `power` [frames, bins] between edges; of `numpy.cumsum`, bit for bit."""
@@ -216,16 +240,16 @@ def _load() -> Kernel | None:
 def _agrees_with_numpy(kernel: Kernel) -> bool:
     """A last look before it is trusted: the magnitudes and medians of a short noise."""
     noise = np.random.default_rng(0).standard_normal(20 * HOP).astype(np.float32)
-    framed = np.lib.stride_tricks.sliding_window_view(noise, FRAME)[::HOP] * filters.hann()
+    framed = sliding_window_view(noise, FRAME)[::HOP] * filters.hann()
     spectra = scipy.fft.rfft(framed, axis=1)
     magnitude = np.abs(spectra)
     frames = len(magnitude)
     reading = kernel.reading(frames, 22_050, chroma=False, waveform=False)
-    kernel.read_frames(spectra, 0, reading)
+    kernel.read_frames(noise[: (frames + OVERLAP - 1) * HOP], reading)
     around = np.concatenate((magnitude[14::-1], magnitude, magnitude[:-16:-1]))
-    harmonic = np.stack([np.median(around[row : row + WINDOW], axis=0) for row in range(frames)])
+    harmonic = np.median(sliding_window_view(around, WINDOW, axis=0), axis=2)
     sides = np.concatenate((magnitude[:, 14::-1], magnitude, magnitude[:, :-16:-1]), axis=1)
-    percussive = np.stack([np.median(sides[:, k : k + WINDOW], axis=1) for k in range(BINS)], axis=1)
+    percussive = np.median(sliding_window_view(sides, WINDOW, axis=1), axis=2)
     mask = harmonic**2 / (harmonic**2 + percussive**2)
     expected = np.stack(((magnitude**2 * mask).sum(axis=1), (magnitude**2).sum(axis=1)), axis=1)
     return np.allclose(kernel.harmonic_energy(reading), expected, rtol=1e-4)

@@ -109,8 +109,7 @@ def analyse(samples: Floats, sample_rate: int, *, chroma: bool = False, waveform
     compiled = kernel.load()
     if compiled is not None:
         read = compiled.reading(len(rms), sample_rate, chroma=chroma, waveform=waveform)
-        for start, spectrum in _transformed(padded):
-            compiled.read_frames(spectrum, start, read)
+        compiled.read_frames(padded, read)
         centroid, variance, rolloff = read.shape.T.astype(np.float64)
         bandwidth = np.sqrt(variance) * (BINS - 1)
         mel_db = decibels(read.mel[: len(rms)])

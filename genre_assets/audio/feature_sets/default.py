@@ -10,9 +10,8 @@ from itertools import pairwise
 
 import numpy as np
 import scipy.fft
-from numpy.typing import NDArray
 
-from genre_assets.audio.dsp import filters, rhythm, separation
+from genre_assets.audio.dsp import filters, kernel, rhythm, separation
 from genre_assets.audio.dsp.filters import HOP, MELS, Doubles, Floats
 from genre_assets.audio.dsp.resampling import resampled
 from genre_assets.audio.dsp.spectrum import TINY, Spectrum, analyse
@@ -64,21 +63,25 @@ def compute(spectrum: Spectrum) -> Doubles:
     """The values in the order of `COLUMNS`, float64. See each function for the definition and its source."""
     onsets = rhythm.onset_strength(spectrum.mel_db)
     hertz = SAMPLE_RATE / filters.FRAME
-    mel_power = np.power(np.float32(10), spectrum.mel_db * np.float32(0.1))
+    mel_power = np.exp(spectrum.mel_db * np.float32(np.log(10) / 10))
     series = (
         _flatness(spectrum.mel_db, mel_power),
         spectrum.centroid * hertz,
         spectrum.bandwidth * hertz,
         spectrum.rolloff * hertz,
-        _zero_crossings(spectrum.samples),
         20 * np.log10(np.maximum(spectrum.rms, 1e-4)),
         separation.harmonic_share(spectrum),
     )
+    *before, level, harmonic = _summaries(np.stack(series))
+    crossings = _summaries(_zero_crossings(spectrum.samples)[None])
     return np.concatenate(
         (
             _cepstrum(spectrum.mel_db),
             _contrast(spectrum.mel_db),
-            *(_summary(values) for values in series),
+            *before,
+            *crossings,
+            level,
+            harmonic,
             _chroma(spectrum),
             _rhythm(onsets),
             _modulation(spectrum.mel_db),
@@ -86,32 +89,36 @@ def compute(spectrum: Spectrum) -> Doubles:
     )
 
 
-def _summary(values: NDArray[np.floating]) -> Doubles:
-    """Mean, standard deviation, 10th and 90th percentile over the frames."""
-    return np.array([values.mean(), values.std(), *np.percentile(values, (10, 90))])
+def _summaries(series: Doubles) -> Doubles:
+    """Mean, standard deviation, 10th and 90th percentile over the frames of each row, [rows, 4]."""
+    statistics = (series.mean(axis=1), series.std(axis=1), *np.percentile(series, (10, 90), axis=1))
+    return np.stack(statistics, axis=1)
 
 
 def _cepstrum(mel_db: Floats) -> Doubles:
     """Signed MFCC (Davis & Mermelstein 1980): mean and deviation; deviation of their slope over 9 frames (Furui 1986)."""
-    cepstrum = mel_db @ filters.dct_basis()
-    head = cepstrum[:, :DELTAS]
-    reach = 4
-    if len(head) > 2 * reach:
+    cepstrum = np.ascontiguousarray((mel_db @ filters.dct_basis()).T)  # by rows: sums run along memory
+    head = cepstrum[:DELTAS]
+    reach, last = 4, cepstrum.shape[1] - 4
+    if last > reach:
         slope = sum(
-            k * (head[reach + k : len(head) - reach + k] - head[reach - k : len(head) - reach - k])
-            for k in range(1, reach + 1)
+            np.float32(k) * (head[:, reach + k : last + k] - head[:, reach - k : last - k]) for k in range(1, reach + 1)
         )
-        deviation = np.std(slope, axis=0, dtype=np.float64) / 60.0
+        deviation = np.std(slope, axis=1, dtype=np.float64) / 60.0
     else:
         deviation = np.zeros(DELTAS)
-    return np.concatenate((cepstrum.mean(axis=0, dtype=np.float64), cepstrum.std(axis=0, dtype=np.float64), deviation))
+    return np.concatenate((cepstrum.mean(axis=1, dtype=np.float64), cepstrum.std(axis=1, dtype=np.float64), deviation))
 
 
 def _contrast(mel_db: Floats) -> Doubles:
     """Spectral contrast (Jiang et al. 2002) in decibels: peaks minus valleys (upper and lower quarter) of 8 mel bands."""
-    bands = np.sort(mel_db.reshape(len(mel_db), CONTRAST_BANDS, MELS // CONTRAST_BANDS), axis=2)
-    quarter = MELS // CONTRAST_BANDS // 4
-    contrast = bands[:, :, -quarter:].mean(axis=2) - bands[:, :, :quarter].mean(axis=2)
+    compiled = kernel.load()
+    if compiled is not None:
+        contrast = compiled.contrast(mel_db, CONTRAST_BANDS)
+    else:
+        bands = np.sort(mel_db.reshape(len(mel_db), CONTRAST_BANDS, MELS // CONTRAST_BANDS), axis=2)
+        quarter = MELS // CONTRAST_BANDS // 4
+        contrast = bands[:, :, -quarter:].mean(axis=2) - bands[:, :, :quarter].mean(axis=2)
     return np.concatenate((contrast.mean(axis=0, dtype=np.float64), contrast.std(axis=0, dtype=np.float64)))
 
 
@@ -129,7 +136,8 @@ def _zero_crossings(samples: Floats) -> Doubles:
     whole = len(crossings) // HOP * HOP
     if not whole:
         return np.array([crossings.mean() if len(crossings) else 0.0])
-    shares: Doubles = np.count_nonzero(crossings[:whole].reshape(-1, HOP), axis=1) / HOP
+    eights = crossings[:whole].view(np.uint64).reshape(-1, HOP // 8).sum(axis=1)  # a byte of each counts up to 64
+    shares: Doubles = eights.view(np.uint8).reshape(-1, 8).sum(axis=1) / HOP
     return shares
 
 

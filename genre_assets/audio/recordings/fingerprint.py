@@ -14,7 +14,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from genre_assets.audio.dsp import kernel
-from genre_assets.audio.dsp.filters import Doubles, Floats
+from genre_assets.audio.dsp.filters import FRAME, Doubles, Floats
 
 Words = NDArray[np.uint16]
 Keys = NDArray[np.uint32]
@@ -61,8 +61,10 @@ def _band_energy(samples: Floats, sample_rate: int) -> Doubles:
     energy = np.empty((count, len(BANDS_HZ) - 1))
     if not count:
         return energy
-    frames = np.lib.stride_tricks.sliding_window_view(samples, length)
     compiled = kernel.load()
+    if compiled is not None and length == FRAME:  # at 22,050 Hz
+        return compiled.frame_bands(samples, starts, window, edges)
+    frames = np.lib.stride_tricks.sliding_window_view(samples, length)
     last = int(edges[-1])  # nothing above is looked at
     total = np.zeros((BLOCK, last + 1))
     for first in range(0, count, BLOCK):

@@ -79,6 +79,21 @@ def test_a_clip_is_read_as_numpy_reads_it(level: str, samples: int, monkeypatch:
 
 
 @compiled
+@pytest.mark.parametrize("level", compiler.levels())
+@pytest.mark.parametrize("samples", [1, 8_200, 40_000])
+def test_spectra_are_those_of_scipy_bit_by_bit(level: str, samples: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_level(level, monkeypatch)
+    found, expected = both(music(2, seed=6)[2_000 : 2_000 + samples])
+    assert isinstance(found.cells, kernel.Reading)
+    assert found.cells.spectrum is not None
+    assert isinstance(expected.cells, Grid)
+    parts = found.cells.spectrum.reshape(-1, 1025, 2, compiler.TILE).transpose(0, 3, 1, 2).reshape(-1, 2050)
+    theirs = np.concatenate(expected.cells.transform).view(np.float32)
+    fused = 0.0 if "sse2" in compiler.levels() else 1e-6 * np.abs(theirs).max()  # SciPy's own, where all processors can
+    np.testing.assert_allclose(parts[: found.frames], theirs, rtol=0, atol=fused)
+
+
+@compiled
 def test_where_there_is_nothing_half_is_harmonic() -> None:
     found, expected = both(np.pad(np.ones(1, np.float32), (3_000, 30_000)))
     np.testing.assert_allclose(separation.harmonic_share(found), separation.harmonic_share(expected), atol=1e-5)
@@ -95,6 +110,16 @@ def test_onsets_and_tempo_are_those_of_numpy(level: str, rate: int, monkeypatch:
     with kernel.disabled():
         np.testing.assert_array_equal(onsets, rhythm.onset_strength(mel_db))
         np.testing.assert_allclose(found, rhythm.mean_tempogram(onsets, rate), atol=1e-5)
+
+
+@compiled
+@pytest.mark.parametrize("level", compiler.levels())
+def test_contrasts_are_those_of_numpy(level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    at_level(level, monkeypatch)
+    mel_db = np.random.default_rng(3).normal(-30, 20, (45, 128)).astype(np.float32)
+    bands = np.sort(mel_db.reshape(45, 8, 16), axis=2)
+    found = kernel.Kernel(compiler.compiled(level)).contrast(mel_db, 8)
+    np.testing.assert_allclose(found, bands[:, :, 12:].mean(axis=2) - bands[:, :, :4].mean(axis=2), rtol=1e-5)
 
 
 @compiled
