@@ -2,7 +2,8 @@
 
 GENRE_BENCH_FIRST, or the argument of `python -m benchmarks.audio_against_first`, is a checkout of that version (ab72ec1); with
 neither, nothing is measured. Both run as processes of their own, that stay, in turn on the same clip: CPU time of one thread,
-medians over clips of the share, so that other work on the machine changes them little. The last row is on the clock.
+medians over clips of the share, so that other work on the machine changes them little. The last row is on the clock. A row is
+printed when it is known; one that takes long on a busy machine is of fewer clips.
 """
 
 import json
@@ -10,6 +11,7 @@ import os
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +25,7 @@ NOW = Path(__file__).resolve().parents[1]
 SIDE = Path(__file__).with_name("_first_and_now.py")
 REPEATS = 5
 CLIPS = int(os.environ.get("GENRE_BENCH_PAIRS", "20"))
+LEAST, SECONDS = 4, 45.0  # clips of a figure, and how long it may take if it has so many
 BARS = {
     "read": ("read a 30 s PCM WAV", 0.25),
     "default": ("read it and compute `default`", 0.55),
@@ -68,13 +71,17 @@ def cost(first: Side, now: Side) -> list[dict[str, Any]]:
     rows = []
     paths = [str(path) for path in clips()][:CLIPS]
     for what, (name, bar) in BARS.items():
-        pairs = []
+        pairs: list[list[float]] = []
+        until = time.monotonic() + SECONDS
         for path in paths:
+            if len(pairs) >= LEAST and time.monotonic() > until:
+                break
             times = [(first.spent(what, path), now.spent(what, path)) for _ in range(REPEATS)]
             pairs.append([statistics.median(each) for each in zip(*times, strict=True)])
         warm = pairs[1:]  # the first warmed both up
         share = statistics.median(today / before for before, today in warm)
         rows.append(at_most(f"{name}, now / first version", share, bar, "x", __name__))
+        print(f"  {name}: {share:.3f} of the first version, on {len(warm)} clips", flush=True)
         for column, version in enumerate(("first version", "now")):
             spent = 1000 * statistics.median(pair[column] for pair in warm)
             rows.append(row(f"CPU, {name}, {version}", spent, "ms", __name__))
@@ -99,6 +106,7 @@ def whole(first: Side, now: Side) -> list[dict[str, Any]]:
                 }  # fmt: skip
                 took.append(each.spent("ingest", request))
             shares.append(took[1] / took[0])
+            print(f"  a genre of new clips: {shares[-1]:.3f} of the first version", flush=True)
     return [at_most("a new clip, S3 to stored row, now / first version", statistics.median(shares), 0.5, "x", __name__)]
 
 

@@ -146,7 +146,8 @@ def _read(
     magnitude = np.empty((frames, BINS), np.float32)
     mel = np.empty((frames, MELS), np.float32)
     moments = np.empty((frames, 3), np.float32)
-    rolloff = np.empty(frames, np.int64)
+    sums = np.empty((frames, BINS // STRETCH), np.float32)
+    one = np.ones(STRETCH, np.float32)
     chroma_energy = np.empty((frames, 12), np.float32) if chroma else None
     for start, spectrum in _transformed(padded):
         block = slice(start, start + len(spectrum))
@@ -158,21 +159,21 @@ def _read(
             mel[block, bands] = power[:, bins] @ bank
         np.sqrt(power, out=magnitude[block])
         np.matmul(magnitude[block], _powers_of_frequency(), out=moments[block])
-        rolloff[block] = _rolloff(magnitude[block])
+        sums[block] = (magnitude[block].reshape(-1, STRETCH) @ one).reshape(len(spectrum), -1)
         if chroma_energy is not None:
             np.matmul(power, filters.chroma_bank(sample_rate), out=chroma_energy[block])
-    return mel, moments, rolloff, chroma_energy, Grid(magnitude, transform)
+    return mel, moments, _rolloff(magnitude, sums), chroma_energy, Grid(magnitude, transform)
 
 
-def _rolloff(magnitude: Floats) -> NDArray[np.int64]:
+def _rolloff(magnitude: Floats, sums: Floats) -> NDArray[np.int64]:
     """The first bin up to which `ROLLOFF_SHARE` of each frame's magnitude lies, in sums from left to right.
 
-    Sums of stretches find it several times faster; a frame where rounding could decide is summed as it is defined.
+    The `sums` of stretches, [T, 25], find it several times faster; a frame where rounding could decide is summed as it is defined.
     """
     frames = np.arange(len(magnitude))
     stretches = magnitude.reshape(len(magnitude), -1, STRETCH)
     before = np.zeros((len(magnitude), stretches.shape[1] + 1), np.float32)
-    np.cumsum(stretches.sum(axis=2), axis=1, out=before[:, 1:])
+    np.cumsum(sums, axis=1, out=before[:, 1:])
     limit = ROLLOFF_SHARE * before[:, -1]
     stretch = np.minimum(np.count_nonzero(before[:, 1:] < limit[:, None], axis=1), stretches.shape[1] - 1)
     within = before[frames, stretch][:, None] + np.cumsum(stretches[frames, stretch], axis=1)
