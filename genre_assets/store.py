@@ -155,7 +155,7 @@ class ObjectStore:
     def exists(self, bucket: str, key: str) -> bool:
         """Whether the object is there."""
         try:
-            with translated(f"s3://{bucket}/{key}"):
+            with _read(bucket, key):
                 self.client.head_object(Bucket=bucket, Key=key)
         except FileNotFoundError:
             return False
@@ -168,7 +168,7 @@ class ObjectStore:
 
     def get_bytes(self, bucket: str, key: str) -> bytes:
         """The whole object."""
-        with translated(f"s3://{bucket}/{key}"):
+        with _read(bucket, key):
             return self.client.get_object(Bucket=bucket, Key=key)["Body"].read()
 
     def browser_link(self, bucket: str, key: str) -> str:
@@ -210,7 +210,7 @@ class ObjectStore:
     def download_file(self, bucket: str, key: str, path: Path) -> None:
         """Download to a local file, whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        with unfinished(path) as part, translated(f"s3://{bucket}/{key}"):
+        with unfinished(path) as part, _read(bucket, key):
             self.client.download_file(bucket, key, str(part))
 
     def read_json(self, bucket: str, key: str) -> Any:
@@ -252,6 +252,25 @@ def _damaged(bucket: str, key: str, form: str, error: Exception) -> str:
     return (
         f"s3://{bucket}/{key} is damaged: no {form} ({said}); put it back, or remove it and materialise its asset again"
     )
+
+
+# What servers say of a key under which they can have nothing: a path of some disk, from a table that somebody brought.
+_NO_KEY = {"400", "InvalidArgument", "KeyTooLongError", "XMinioInvalidObjectName"}  # 400: of a question without a body
+
+
+@contextmanager
+def _read(bucket: str, key: str) -> Iterator[None]:
+    """An object is read: `translated`, and a key that the server cannot have is a missing object."""
+    from botocore.exceptions import ClientError
+
+    what = f"s3://{bucket}/{key}"
+    with translated(what):
+        try:
+            yield
+        except ClientError as error:
+            if (code := error.response["Error"]["Code"]) in _NO_KEY:
+                raise FileNotFoundError(f"{what} is not there: the server takes no such key ({code})") from error
+            raise
 
 
 @contextmanager

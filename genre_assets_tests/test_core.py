@@ -140,3 +140,11 @@ def test_a_move_stands_or_falls_with_the_callers_transaction(database: Database)
         audit.record(database, "route", moved_from="a", moved_to="b", actor="t", reason="r", cursor=cursor)
         raise RuntimeError("switch failed")
     assert audit.history(database) == []
+
+
+def test_a_key_that_the_server_can_have_nothing_under_is_missing(store: ObjectStore, s3_settings: Settings) -> None:
+    """Keys of a ready table are whatever its author wrote: a path of some disk is no fault of S3."""
+    for key in ("/home/somebody/clip.wav", "k" * 1025):
+        assert not store.exists(s3_settings.raw_bucket, key)
+        with pytest.raises(FileNotFoundError, match=f"s3://{s3_settings.raw_bucket}/"):
+            store.get_bytes(s3_settings.raw_bucket, key)
