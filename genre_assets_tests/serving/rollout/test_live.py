@@ -1,5 +1,6 @@
 """The whole serving path against a real Triton: answers, releases, restarts, and what must not happen."""
 
+import hashlib
 import json
 import shutil
 import time
@@ -248,8 +249,6 @@ def merged(live: LiveStack) -> Counter[int]:
 
 
 def golden_fingerprint(data: bytes) -> str:
-    import hashlib
-
     return hashlib.sha256(data).hexdigest()
 
 
@@ -290,8 +289,6 @@ def of_predictor(made: release.Release, path: str) -> str:
 
 def sabotage(live: LiveStack, made: release.Release, path: str, data: bytes) -> None:
     """Replace a file of the predictor of a published release as if it had been built so."""
-    import hashlib
-
     path = of_predictor(made, path)
     made.files[path] = hashlib.sha256(data).hexdigest()
     live.store.put_bytes(live.settings.serving_bucket, f"releases/{made.id}/{path}", data)
