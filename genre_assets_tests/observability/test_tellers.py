@@ -23,7 +23,7 @@ GRAFANAS = {rule["title"]: rule for group in PROVISIONED["groups"] for rule in g
 def own_keys() -> set[str]:
     """The keys by which the platform and the supervisor report; what follows a colon may be a name."""
     said = " ".join(Path(module.__file__ or "").read_text() for module in (sources, notifier))
-    fixed = set(re.findall(r'"((?:stale|log|serving|capture):\w+)"', said))
+    fixed = set(re.findall(r'"((?:stale|log|serving|capture):\w+)"', said)) - sources.FORMER_KEYS.keys()
     named = {f"{kind}:*" for kind in re.findall(r'f"(check|run|sensor|service|restarts):\{', said)}
     return fixed | named | {sources.ROUTE_KEY, sources.TRITON_KEY, sources.RETRAINING_KEY, sources.S3_KEY}
 
