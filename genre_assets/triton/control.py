@@ -90,9 +90,13 @@ class TritonControl:
         self._post(f"/v2/repository/models/{model}/unload")
 
     def index(self) -> list[dict[str, str]]:
-        """Every model version that the server knows: name, version, state, reason."""
+        """Every model version in the server's repository: name, version, state, reason."""
         entries: list[dict[str, str]] = self._post("/v2/repository/index")
         return entries
+
+    def loaded_models(self) -> set[str]:
+        """Names of the models that are loaded, of those too whose folder the repository has no more: the index leaves them out."""
+        return {model["name"] for model in self._get("/v2/models/stats")["model_stats"]}
 
     def metadata(self, model: str = ENSEMBLE) -> dict[str, Any]:
         """Inputs, outputs and versions of a model."""

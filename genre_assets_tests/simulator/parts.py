@@ -207,10 +207,10 @@ class Server:
             self._take(model)
         self._asked()
 
-    def index(self) -> list[dict[str, str]]:
+    def loaded_models(self) -> set[str]:
         """What is loaded."""
         self._asked()
-        return [{"name": name, "state": "READY"} for name in self.loaded]
+        return set(self.loaded)
 
     def unload(self, name: str) -> None:
         """Serve it no more."""

@@ -110,7 +110,7 @@ def retire(control: TritonControl, release: Release) -> None:
 
 def _retire(control: TritonControl, kept: Collection[str]) -> None:
     try:
-        loaded = {entry["name"] for entry in control.index() if entry.get("state") == "READY"}
+        loaded = control.loaded_models()
     except GenreError:
         return
     for name in sorted(loaded - set(kept)):

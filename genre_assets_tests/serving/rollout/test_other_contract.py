@@ -195,12 +195,11 @@ def test_a_release_of_other_code_that_does_not_load_costs_no_request(live: LiveS
             live.serve("champion")
         time.sleep(0.5)
     assert (asked.failures, set(asked.versions)) == ([], {3})
-    until(lambda: loaded(live) == set(live.releases[0].contents), "nothing of the other release stays loaded", 30)
-
-
-def loaded(live: LiveStack) -> set[str]:
-    """The models that take requests in Triton."""
-    return {model["name"] for model in live.control.index() if model.get("state") == "READY"}
+    until(
+        lambda: live.control.loaded_models() == set(live.releases[0].contents),
+        "nothing of the other release stays loaded",
+        30,
+    )
 
 
 def there_and_back(live: LiveStack, other: release.Release, version: int) -> None:
@@ -213,4 +212,8 @@ def there_and_back(live: LiveStack, other: release.Release, version: int) -> Non
         time.sleep(0.5)
     assert asked.failures == []
     assert set(asked.versions) == {3, version}
-    until(lambda: loaded(live) == set(live.releases[0].contents), "nothing of the other release stays loaded", 30)
+    until(
+        lambda: live.control.loaded_models() == set(live.releases[0].contents),
+        "nothing of the other release stays loaded",
+        30,
+    )
