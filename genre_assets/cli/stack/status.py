@@ -45,7 +45,7 @@ def status(as_json: AsJson = False) -> None:
 
 
 def print_status(found: "Status") -> None:
-    """The services as a table on standard output, then the route and what does not fit together."""
+    """The services as a table on standard output, then what does not fit together, and the route."""
     table = Table("service", "light", "restarts", Column("address", overflow="fold"), "why")
     colours = {"healthy": "green", "unhealthy": "red", "unknown": "yellow"}
     for name, service in found.services.items():
@@ -58,8 +58,8 @@ def print_status(found: "Status") -> None:
     lights = {name: found.services[name]["light"] for name in ("triton", "triton-door")}
     away = [f"{name} is {light}" for name, light in lights.items() if light != "healthy"]
     nothing = f"unknown ({', '.join(away)})" if away else NOTHING_SERVED
+    for one in found.versions:
+        typer.echo(f"{one['level']}: {one['seen']}. {one['do']}")
     typer.echo(f"route: {found.route or nothing}")
     if found.fallback is False:
         typer.echo(NO_FALLBACK)
-    for one in found.versions:
-        typer.echo(f"{one['level']}: {one['seen']}. {one['do']}")
