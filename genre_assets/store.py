@@ -254,13 +254,15 @@ def _damaged(bucket: str, key: str, form: str, error: Exception) -> str:
     )
 
 
-# What servers say of a key under which they can have nothing: a path of some disk, from a table that somebody brought.
+# What servers say of a key that they cannot take: a path of some disk, from a table that somebody brought. They say it of
+# much else (an expired token, an encryption that is asked for wrongly), so it counts only where the key can be the cause.
 _NO_KEY = {"400", "InvalidArgument", "KeyTooLongError", "XMinioInvalidObjectName"}  # 400: of a question without a body
+_LONGEST_KEY = 1024  # bytes
 
 
 @contextmanager
 def _read(bucket: str, key: str) -> Iterator[None]:
-    """An object is read: `translated`, and a key that the server cannot have is a missing object."""
+    """An object is read: `translated`, and a key that the server cannot take is a missing object."""
     from botocore.exceptions import ClientError
 
     what = f"s3://{bucket}/{key}"
@@ -268,7 +270,8 @@ def _read(bucket: str, key: str) -> Iterator[None]:
         try:
             yield
         except ClientError as error:
-            if (code := error.response["Error"]["Code"]) in _NO_KEY:
+            strange = key.startswith("/") or len(key.encode()) > _LONGEST_KEY
+            if strange and (code := error.response["Error"]["Code"]) in _NO_KEY:
                 raise FileNotFoundError(f"{what} is not there: the server takes no such key ({code})") from error
             raise
 
