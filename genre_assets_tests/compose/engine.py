@@ -77,9 +77,9 @@ class Engine:
 
     def import_tree(self, folder: Path, image: str, *options: str) -> None:
         """Make an image of a folder."""
-        tar = subprocess.Popen(["tar", "-C", str(folder), "-c", "."], stdout=subprocess.PIPE)
-        self.docker("import", *options, "-", image, stdin=tar.stdout)
-        assert tar.wait() == 0
+        with subprocess.Popen(["tar", "-C", str(folder), "-c", "."], stdout=subprocess.PIPE) as tar:
+            self.docker("import", *options, "-", image, stdin=tar.stdout)
+        assert tar.returncode == 0
 
     def has(self, image: str) -> bool:
         """Whether there is such an image."""

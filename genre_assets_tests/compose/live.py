@@ -65,7 +65,7 @@ class Project:
         clips = [str(path) for path in sorted(self.audio.glob("*/*.wav"))[::17][:3]]
         answers = [json.loads(line) for line in self.outside("predict", "--json", "--wait", "60", *clips).splitlines()]
         assert len(answers) == 3
-        assert all(answer["label"] and not answer["error"] for answer in answers)
+        assert all(answer["genre"] and not answer["error"] for answer in answers)
         return answers
 
     def states(self) -> dict[str, tuple[str, str]]:
@@ -106,13 +106,14 @@ def checkout(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout
-    archive = subprocess.Popen(
+    with subprocess.Popen(
         ["tar", "-c", "--null", "-T", "-"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
-    assert archive.stdin is not None
-    archive.stdin.write(listed)
-    archive.stdin.close()
-    subprocess.run(["tar", "-x", "-C", str(folder)], stdin=archive.stdout, check=True)
+    ) as archive:
+        assert archive.stdin is not None
+        archive.stdin.write(listed)
+        archive.stdin.close()
+        subprocess.run(["tar", "-x", "-C", str(folder)], stdin=archive.stdout, check=True)
+    assert archive.returncode == 0
 
 
 @contextmanager

@@ -107,7 +107,7 @@ def test_down_and_up_keeps_what_there_was(live: Project) -> None:
     live.timed("down", "down")
     live.timed("up with data", "up", "--wait", "--wait-timeout", "900")
     after = live.predict()
-    assert [(a["label"], a["version"]) for a in after] == [(b["label"], b["version"]) for b in before]
+    assert [(a["genre"], a["version"]) for a in after] == [(b["genre"], b["version"]) for b in before]
     assert int(live.rows("SELECT count(*) FROM served_requests")) >= rows
 
 

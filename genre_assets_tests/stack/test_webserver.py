@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,6 +13,8 @@ from urllib.parse import quote
 import pytest
 
 from genre_assets.database import Database
+from genre_assets.errors import TransientFailure
+from genre_assets.stack.services import graphql
 from genre_assets_tests.conftest import free_port
 from genre_assets_tests.waiting import until
 
@@ -49,12 +51,12 @@ class Webserver:
 
 
 @contextmanager
-def serving(home: Path, instance: str) -> Iterator[Webserver]:
+def serving(home: Path, instance: str, workspace: Sequence[str] = ("--empty-workspace",)) -> Iterator[Webserver]:
     """The webserver over the instance that is described, until the end of the block."""
     port = free_port()
     home.joinpath("dagster.yaml").write_text(instance)
     command = [sys.executable, "-m", "genre_assets.stack.webserver"]
-    command += ["--empty-workspace", "-h", "127.0.0.1", "-p", str(port)]
+    command += [*workspace, "-h", "127.0.0.1", "-p", str(port)]
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
@@ -123,6 +125,20 @@ def test_another_pages_websocket_is_refused(webserver: Webserver) -> None:
         "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Protocol": "graphql-ws",
     }  # fmt: skip
     assert webserver.ask("GET", "/graphql", {**handshake, "Origin": "http://evil.example"})[0] == 403
+
+
+def test_a_launch_without_the_code_server_says_what_is_away(tmp_path: Path) -> None:
+    """Dagster's own words were "Could not find Pipeline", of a job that there is."""
+    workspace = tmp_path / "workspace.yaml"
+    server = f"{{host: 127.0.0.1, port: {free_port()}, location_name: {graphql.LOCATION}}}"
+    workspace.write_text(f"load_from: [{{grpc_server: {server}}}]\n")
+    with (
+        serving(tmp_path, "telemetry: {enabled: false}\n", ["-w", str(workspace)]) as webserver,
+        pytest.raises(
+            TransientFailure, match=r"cannot launch drift now: the code server does not answer.*genre-assets status"
+        ),
+    ):
+        graphql.launch(f"http://127.0.0.1:{webserver.port}", "drift")
 
 
 def test_a_restart_of_the_database_fails_no_request(tmp_path: Path, database: Database) -> None:

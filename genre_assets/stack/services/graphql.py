@@ -158,7 +158,10 @@ def _done(answer: dict[str, Any], name: str) -> None:
 
 
 def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config: dict[str, Any] | None = None) -> str:
-    """Launch a named job as the UI does; returns the run id."""
+    """Launch a named job as the UI does; returns the run id.
+
+    Raises `TransientFailure` while the definitions are not loaded, `PermanentFailure` if Dagster refuses the job.
+    """
     text = """mutation($params: ExecutionParams!) {launchPipelineExecution(executionParams: $params) {
         __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}
         ... on PipelineNotFoundError {message} ... on RunConfigValidationInvalid {errors {message}}}}"""
@@ -169,6 +172,9 @@ def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config
         "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]},
     }
     answer = query(url, text, {"params": params})["launchPipelineExecution"]
+    if answer["__typename"] == "PipelineNotFoundError" and (problem := code_location_problem(url)):
+        # What Dagster says of any job while the code server is away is that it could not find it.
+        raise TransientFailure(f"Dagster cannot launch {job} now: {problem}; see: genre-assets status")
     if answer["__typename"] != "LaunchRunSuccess":
         raise PermanentFailure(
             f"Dagster did not launch {job}: {answer.get('message') or answer.get('errors') or answer}"
