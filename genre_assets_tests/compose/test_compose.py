@@ -1,16 +1,19 @@
-"""docker-compose.yaml as it is, on a real engine: up, build, predict, heal, restart, drift, down and up. `make test-compose`.
+"""docker-compose.yaml as it is, on a real engine: up, build, predict, heal, restart, drift, down and up, Dask,
+backup. `make test-compose`.
 
 The tests are one story in the order of the file; the images from registries are stand-ins (`stand_ins.py`). Measurements are
 printed, and kept in `noted.json` beside the engine.
 """
 
 import os
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from genre_assets.demo.synthetic import write_sample_set
 from genre_assets_tests.compose.engine import missing, until
 from genre_assets_tests.compose.live import Project, project
 
@@ -133,3 +136,52 @@ def test_drift_leads_to_the_fallback(live: Project) -> None:
                 break
             time.sleep(2)
     pytest.fail("six drifted windows, and the champion serves on")
+
+
+def test_features_of_new_clips_are_computed_on_dask(live: Project) -> None:
+    """A scheduler and two workers of the platform's own image, as the values for Dask's chart have them."""
+    scheduler = "tcp://dask-scheduler:8786"
+    names = {"dask-scheduler": ("dask-scheduler",)} | {
+        f"dask-{n}": ("dask-worker", scheduler, "--nthreads=1") for n in (1, 2)
+    }
+    limits = ("--rm", "-d", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL", "--network=genre-assets_data")
+    try:
+        for name, command in names.items():
+            live.engine.docker("run", *limits, f"--name={name}", "genre-assets-platform", *command, "--no-dashboard")
+        with (live.folder / ".env").open("a") as file:
+            file.write(f"GENRE_DASK_SCHEDULER={scheduler}\n")
+        live.compose("up", "--wait", "dagster-code")
+        more = live.engine.root / "more"
+        write_sample_set(more, seed=8, each=2)
+        live.outside("ingest", str(more))
+        live.inside("dagster-code", "genre-assets", "run", "ingest")
+        ask = f"""if True:
+            from distributed import Client
+            client = Client({scheduler!r})
+            print(*client.run(lambda dask_worker: len(dask_worker.state.log)).values())
+        """
+        worked = live.inside("dagster-code", "python", "-c", ask).split()
+        live.note("lines in the logs of Dask's workers", worked)
+        assert len(worked) == 2
+        assert all(int(lines) > 0 for lines in worked)
+    finally:
+        live.engine.docker("rm", "-f", *names, check=False)
+
+
+def test_a_backup_is_put_back_into_an_empty_stack(live: Project) -> None:
+    """By the commands of docs/howto/backup.md."""
+    before = live.predict()
+    kept = live.engine.root / "backups"
+    shutil.rmtree(kept, ignore_errors=True)
+    kept.mkdir()
+    os.chown(kept, 10001, 10001)
+    command = ("run", "--rm", "-T", "--no-deps", f"--volume={kept}:/backups", "dagster-code", "genre-assets")
+    live.timed("backup", *command, "backup", "/backups/monday")
+    live.compose("down", "-v")
+    live.compose("up", "--wait", "postgres", "s3", "init")
+    live.timed("restore", *command, "restore", "/backups/monday", "--sign")
+    live.timed("up with what was restored", "up", "--wait", "--wait-timeout", "900")
+    after = live.predict()
+    assert [(a["genre"], a["version"], a["probabilities"]) for a in after] == [
+        (b["genre"], b["version"], b["probabilities"]) for b in before
+    ]

@@ -7,6 +7,7 @@ and it must run with numpy 1.26. Every family has the same signature: input `fea
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -161,6 +162,9 @@ def load_model(folder: Path, *, threads: int = 1) -> PortableModel:
     PermanentFailure
         When a file is not the one that was written, or the graph does not have the signature that the manifest claims.
     """
+    # Since 1.29 the runtime tells its maker what it runs, and keeps a number of the machine in the home folder, unless this
+    # is said before it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime
 
     manifest = read_manifest(folder)

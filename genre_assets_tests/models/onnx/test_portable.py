@@ -1,5 +1,7 @@
 """A model folder: what is refused at loading, and what a loaded model answers."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from onnx import TensorProto, helper
 from genre_assets.audio.decoding.cut import Cut
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.models.onnx.portable import MANIFEST_FILE, MODEL_FILE, ModelManifest, load_model, sha256, vote
+from genre_assets.shipped.files import PROJECT_ROOT
 
 
 def write_softmax_model(folder: Path, *, columns: int = 3, claimed_columns: int | None = None) -> ModelManifest:
@@ -86,6 +89,18 @@ def test_rows_of_another_width_are_refused(tmp_path: Path) -> None:
     write_softmax_model(tmp_path)
     with pytest.raises(BadInput, match="rows of 3 features"):
         load_model(tmp_path).probabilities(np.zeros((2, 4), np.float32))
+
+
+def test_the_runtime_reports_to_nobody(tmp_path: Path) -> None:
+    """What it would send waits in the home folder, beside a number that it knows the machine by."""
+    model, home = tmp_path / "model", tmp_path / "home"
+    model.mkdir()
+    home.mkdir()
+    write_softmax_model(model)
+    program = f"from pathlib import Path; from genre_assets import load_model; load_model(Path({str(model)!r}))"
+    # Nothing of the caller's environment: it is silent under CI by itself.
+    subprocess.run([sys.executable, "-c", program], env={"HOME": str(home)}, cwd=PROJECT_ROOT, check=True)
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path: Path) -> None:
