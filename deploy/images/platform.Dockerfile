@@ -39,6 +39,9 @@ COPY --from=build /opt/genre_assets/genre_assets genre_assets
 COPY pyproject.toml hatch_build.py README.md LICENSE dagster.yaml workspace.yaml ./
 COPY triton_models triton_models
 COPY deploy/conda deploy/conda
+# The names by which Dask's chart calls them; Dask itself has one program with sub-commands by now.
+RUN for part in scheduler worker; do printf '#!/bin/sh\nexec dask %s "$@"\n' "$part" > "/usr/local/bin/dask-$part"; done \
+    && chmod 755 /usr/local/bin/dask-scheduler /usr/local/bin/dask-worker
 RUN --mount=from=uv,source=/uv,target=/usr/local/bin/uv uv pip install -q --no-cache --python /opt/venv --no-deps -e .
 USER 10001:10001
 CMD ["genre-assets", "--help"]
