@@ -2,7 +2,6 @@
 
 import ast
 import sys
-from pathlib import Path
 
 from genre_assets.shipped.files import PROJECT_ROOT
 
@@ -35,4 +34,4 @@ def test_the_image_has_the_bytecode_of_what_is_imported() -> None:
 
 
 if __name__ == "__main__":
-    Path(IMPORTED).write_text("\n".join(imported()) + "\n")
+    IMPORTED.write_text("\n".join(imported()) + "\n")
