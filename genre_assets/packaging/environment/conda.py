@@ -47,20 +47,21 @@ def _ensure(lock: Lock, settings: Settings, store: ObjectStore, say: Say, *, not
     root = settings.home / "environments"
     root.mkdir(parents=True, exist_ok=True)
     folder, archive = root / lock.hash, root / f"{lock.hash}.tar.gz"
-    published = store.exists(settings.serving_bucket, lock.key)
+    # Published inside the lock too: who waited finds it done, and no two of us write one object in parts at once.
     with _one_at_a_time(root):
+        published = store.exists(settings.serving_bucket, lock.key)
         if not (folder / READY).exists() and published:
             say(f"unpacking environment {lock.hash} from the serving bucket")
             _download(settings, store, lock.hash, folder, archive)
         elif not (folder / READY).exists():
             build(lock, folder, archive, say, forge=settings.conda_channel, not_forge=not_forge)
-    environment = read(folder)
-    if not published:
-        if not archive.exists():
-            pack(folder, archive)
-        write_signature(settings, store, lock.hash, archive)
-        store.upload_file(settings.serving_bucket, lock.key, archive)
-        store.write_json(settings.serving_bucket, lock.key.replace(".tar.gz", ".json"), facts(environment))
+        environment = read(folder)
+        if not published:
+            if not archive.exists():
+                pack(folder, archive)
+            write_signature(settings, store, lock.hash, archive)
+            store.upload_file(settings.serving_bucket, lock.key, archive)
+            store.write_json(settings.serving_bucket, lock.key.replace(".tar.gz", ".json"), facts(environment))
     return environment
 
 

@@ -142,10 +142,16 @@ def test_auto_keeps_what_is_here_then_what_is_in_the_bucket_and_else_asks_whethe
     assert conda.choose_lock(auto, store).source == "local"
 
 
-def test_two_processes_that_want_it_at_once_build_it_once(
+def test_who_want_it_at_once_build_it_once_and_upload_it_once(
     execution_environment: Environment, settings: Settings, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    builds = []
+    builds: list[Path] = []
+    uploads: list[str] = []
+    upload = store.upload_file
+
+    def counted(bucket: str, key: str, path: Path) -> None:
+        uploads.append(key)
+        upload(bucket, key, path)
 
     def slowly(lock: Lock, folder: Path, archive: Path, say: Any, **told: str) -> None:
         builds.append(folder)
@@ -154,10 +160,11 @@ def test_two_processes_that_want_it_at_once_build_it_once(
         archive.symlink_to(execution_environment.archive)
 
     monkeypatch.setattr(conda, "build", slowly)
+    monkeypatch.setattr(store, "upload_file", counted)
     with ThreadPoolExecutor(3) as pool:
         found = list(pool.map(lambda _: conda.ensure(settings, store).lock.hash, range(3)))
     assert set(found) == {execution_environment.lock.hash}
-    assert len(builds) == 1
+    assert (len(builds), len(uploads)) == (1, 1)
 
 
 def test_no_network_is_not_taken_for_conda_forge() -> None:
