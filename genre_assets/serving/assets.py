@@ -3,28 +3,27 @@
 Bodies are scripts: load, one domain call, store, metadata. What a step computes lives in the other modules.
 """
 
-from functools import partial
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import dagster as dg
+from dagster._core.definitions.data_version import DATA_VERSION_IS_USER_PROVIDED_TAG, DATA_VERSION_TAG
 from pydantic import Field
 
 from genre_assets.checks import as_shown
 from genre_assets.database import Database
-from genre_assets.errors import BadInput, GenreError
-from genre_assets.packaging.adoption import adopt
-from genre_assets.serving import drift_assets
+from genre_assets.errors import BadInput
+from genre_assets.serving import drift_assets, going_live
 from genre_assets.serving.agent import fleet
 from genre_assets.serving.batch import predict_prefix
-from genre_assets.serving.promotion import route_state
+from genre_assets.serving.going_live import Done
 from genre_assets.serving.promotion.moves import Wish
-from genre_assets.serving.promotion.replica_state import Report
-from genre_assets.serving.rollout import routes
-from genre_assets.serving.rollout.live import go_live
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
 from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.control import TritonControl
+
+LIVE_CHECK = "server_serves_the_newest_release"
 
 
 class LiveEnsembleConfig(dg.Config):
@@ -71,42 +70,47 @@ def live_ensemble(
     Deploys the newest release atomically. Predictions for the golden clips must match the offline ones; otherwise the
     previous release is restored. Nothing changes if the newest release is live already.
     """
-    wish = config.wish()
-    adopted = adopt(settings, store, database)
-    requested = route_state.request(database, wish)
-    choose, left_out = partial(routes.choose, database, wish), list[Report]()
-    try:
-        if settings.serving_agents:
-            live, left_out = fleet.go_live(settings, store, database, choose)
-        else:
-            with GenreClient.from_settings(settings) as client:
-                live = go_live(settings, store, triton, client, choose)
-    except GenreError:
-        route_state.withdraw(database, requested)
-        raise
-    moved = routes.book(database, wish, live)
+    done = going_live.carry_out(config.wish(), settings, store, database, triton)
     return dg.MaterializeResult(
-        metadata={
-            "result": f"The {live.route} serves: {live.release.versions[str(live.version)]['family']} version {live.version} of "
-            f"release {live.release.id}.",
-            "release": live.release.id,
-            "route": live.route,
-            "version": live.version,
-            "fallback": live.release.roles.get("fallback", "none: the check there_is_a_fallback says why"),
-            "model": live.release.versions[str(live.version)]["family"],
-            "new release": live.published,
-            "route moved": moved,
-            **({"replicas left out": fleet.names(left_out)} if left_out else {}),
-            **({"signed now, since published before there was a key": adopted} if adopted else {}),
-            "golden clips": len(live.comparisons),
-            "largest difference": max((c.difference for c in live.comparisons), default=0.0),
-            "seconds": round(live.seconds, 2),
-            "gRPC": settings.triton_grpc,
-            "metrics": dg.MetadataValue.url(f"http://{settings.triton_metrics}/metrics"),
-            "ensemble": dg.MetadataValue.url(f"{triton.url}/v2/models/genre_ensemble"),
-        },
-        data_version=dg.DataVersion(f"{live.release.id}-{live.route}"),
+        metadata=_live_facts(done, settings, triton), data_version=dg.DataVersion(done.data_version)
     )
+
+
+def live_events(
+    done: Done, settings: Settings, store: ObjectStore, database: Database, triton: TritonControl
+) -> Iterator[dg.AssetMaterialization | dg.AssetCheckEvaluation]:
+    """What a run of the job `promote` leaves on the pages, for a move that was made without one."""
+    facts = _live_facts(done, settings, triton)
+    tags = {DATA_VERSION_TAG: done.data_version, DATA_VERSION_IS_USER_PROVIDED_TAG: "true"}
+    yield dg.AssetMaterialization(live_ensemble.key, str(facts["result"]), facts, tags=tags)
+    found = going_live.inspect(settings, store, database, triton).result()
+    yield dg.AssetCheckEvaluation(
+        asset_key=live_ensemble.key, check_name=LIVE_CHECK, passed=found.passed, severity=found.severity,
+        description=found.description, metadata=found.metadata,
+    )  # fmt: skip
+
+
+def _live_facts(done: Done, settings: Settings, triton: TritonControl) -> dict[str, Any]:
+    now = done.live
+    return {
+        "result": f"The {now.route} serves: {now.release.versions[str(now.version)]['family']} version {now.version} of "
+        f"release {now.release.id}.",
+        "release": now.release.id,
+        "route": now.route,
+        "version": now.version,
+        "fallback": now.release.roles.get("fallback", "none: the check there_is_a_fallback says why"),
+        "model": now.release.versions[str(now.version)]["family"],
+        "new release": now.published,
+        "route moved": done.moved,
+        **({"replicas left out": fleet.names(done.left_out)} if done.left_out else {}),
+        **({"signed now, since published before there was a key": done.adopted} if done.adopted else {}),
+        "golden clips": len(now.comparisons),
+        "largest difference": max((c.difference for c in now.comparisons), default=0.0),
+        "seconds": round(now.seconds, 2),
+        "gRPC": settings.triton_grpc,
+        "metrics": dg.MetadataValue.url(f"http://{settings.triton_metrics}/metrics"),
+        "ensemble": dg.MetadataValue.url(f"{triton.url}/v2/models/genre_ensemble"),
+    }
 
 
 class BatchConfig(dg.Config):

@@ -3,16 +3,13 @@
 import dagster as dg
 
 from genre_assets.database import Database
-from genre_assets.serving import assets
-from genre_assets.serving.agent import fleet
-from genre_assets.serving.rollout import live
+from genre_assets.serving import assets, going_live
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectStore
-from genre_assets.triton.client.sync import GenreClient
 from genre_assets.triton.control import TritonControl
 
 
-@dg.asset_check(asset=assets.live_ensemble)
+@dg.asset_check(asset=assets.live_ensemble, name=assets.LIVE_CHECK)
 def server_serves_the_newest_release(
     settings: dg.ResourceParam[Settings],
     store: dg.ResourceParam[ObjectStore],
@@ -23,11 +20,7 @@ def server_serves_the_newest_release(
 
     Of several replicas each one's agent says so, for all that report.
     """
-    if settings.serving_agents:
-        return fleet.inspect(settings, store, database).result()
-    with GenreClient.from_settings(settings, deadline_s=20) as client:
-        found = live.inspect(settings, store, triton, client)
-    return found.result()
+    return going_live.inspect(settings, store, database, triton).result()
 
 
 CHECKS = [server_serves_the_newest_release]

@@ -12,12 +12,14 @@ from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.inference import request_log
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.serving import clients_audio, drift_assets
+from genre_assets.serving import clients_audio, drift_assets, going_live
 from genre_assets.serving.agent import fleet
+from genre_assets.serving.assets import live_events
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
 from genre_assets.serving.promotion import replica_state, route_state
+from genre_assets.serving.promotion.moves import DRIFT, OpenMove, Wish
 from genre_assets.serving.promotion.policy import Rules as PromotionRules
 from genre_assets.serving.promotion.run_requests import Attempt, next_run
 from genre_assets.serving.rollout import reconciliation
@@ -30,6 +32,7 @@ PRUNE_LOG_SECONDS = 3600.0
 DAYS_AHEAD = 7  # a release of an earlier version cannot begin a day by itself
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 EVALUATE_SECONDS = 20.0
+MOVE_SECONDS = 20.0  # that replicas are waited for within a tick, which has a minute
 
 
 @dg.sensor(
@@ -60,7 +63,7 @@ def new_drift_window(
 
 def _evaluate(instance: dg.DagsterInstance, settings: Settings, database: Database) -> str:
     """Evaluate, decide and report; says what came of it. Begins no window after `EVALUATE_SECONDS`: a tick has a minute."""
-    store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+    store = _store(settings)
     standing, decision = drift_assets.decide(database, store, settings, EVALUATE_SECONDS)
     labels.update_windows(database)
     windows = drift_assets.report(instance, database, store, settings)
@@ -111,7 +114,7 @@ def drift_page_due(
 @dg.sensor(
     job_name="promote",
     default_status=RUNNING,
-    description="Asks for promote while a change of the route was decided and is not done yet.",
+    description="Makes the change of the route that drift has decided; asks for promote where it cannot.",
 )
 def promotion_due(
     context: dg.SensorEvaluationContext,
@@ -119,9 +122,10 @@ def promotion_due(
     database: dg.ResourceParam[Database],
     triton: dg.ResourceParam[TritonControl],
 ) -> dg.RunRequest | dg.SkipReason:
-    """Failed (or again passing) drift checks call for another route: run the job promote.
+    """Failed (or again passing) drift checks call for another route: go over to it in this tick, without a process for it.
 
     It decides from the rows that the check `feature_drift` states, so that a verdict whose run died later counts too.
+    What the tick cannot do, or what a person's killed run has left, is for a run of the job promote.
     Without a move that is due, files and Triton are made equal to the books if a kill or a restart left them apart.
     """
     fallback = replica_state.has_fallback(settings, database)
@@ -136,7 +140,33 @@ def promotion_due(
         "route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence,
         "pinned": move.pinned,  # a person's, whose run was killed
     }  # fmt: skip
-    return _request(context, f"move-{move.id}", {"ops": {"live_ensemble": {"config": config}}})
+    purpose = f"move-{move.id}"
+    if (
+        move.actor == DRIFT
+        and not _attempts(context, purpose)
+        and (said := _make(context, move, settings, database, triton))
+    ):
+        return dg.SkipReason(said)
+    return _request(context, purpose, {"ops": {"live_ensemble": {"config": config}}})
+
+
+def _make(
+    context: dg.SensorEvaluationContext, move: OpenMove, settings: Settings, database: Database, triton: TritonControl
+) -> str | None:
+    """Make the move here and report it as a run would; says what came of it, or None: it is left to a run, which says why not."""
+    store, limit = _store(settings), min(MOVE_SECONDS, settings.replica_timeout_seconds)
+    wish = Wish(move.route, move.actor, move.reason, move.evidence)
+    try:
+        if not going_live.is_quick(settings, store, database):
+            return None
+        bounded = settings.model_copy(update={"replica_timeout_seconds": limit})
+        done = going_live.carry_out(wish, bounded, store, database, triton)
+    except Exception as error:  # noqa: BLE001  # a run is made of it, and fails in turn if it must
+        context.log.warning(f"move {move.id} is left to a run: {type(error).__name__}: {error}")
+        return None
+    for event in live_events(done, settings, store, database, triton):
+        context.instance.report_runless_asset_event(event)
+    return f"{done.live.route} serves: {move.reason}"
 
 
 def _reconcile(
@@ -180,7 +210,7 @@ def prune_clients_audio(context: dg.SensorEvaluationContext, settings: dg.Resour
     now = datetime.now(UTC)
     if abs(now.timestamp() - float(context.cursor or 0)) < clients_audio.EVERY_SECONDS:
         return dg.SkipReason("looked at a moment ago")
-    store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+    store = _store(settings)
     try:
         pruned = clients_audio.prune(store, settings, now)
     except (TransientFailure, FileNotFoundError) as error:  # else the tick fails, and an alert says so
@@ -209,6 +239,11 @@ def prune_prediction_log(
     return dg.SkipReason(f"dropped: {', '.join(dropped) or 'nothing'}")
 
 
+def _store(settings: Settings) -> ObjectStore:
+    """The store, given up on within the time that a tick has."""
+    return ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+
+
 def _request(
     context: dg.SensorEvaluationContext,
     purpose: str,
@@ -216,11 +251,15 @@ def _request(
     tags: dict[str, str] | None = None,
 ) -> dg.RunRequest | dg.SkipReason:
     """A run for the purpose, unless one is on its way or failed a moment ago."""
-    records = context.instance.get_run_records(dg.RunsFilter(tags={PURPOSE: purpose}))
-    ask = next_run(purpose, [_attempt(record) for record in records], datetime.now(UTC))
+    ask = next_run(purpose, _attempts(context, purpose), datetime.now(UTC))
     if ask.key is None:
         return dg.SkipReason(ask.why)
     return dg.RunRequest(run_key=ask.key, run_config=run_config or {}, tags={PURPOSE: purpose, **(tags or {})})
+
+
+def _attempts(context: dg.SensorEvaluationContext, purpose: str) -> list[Attempt]:
+    """The runs that there were for the purpose."""
+    return [_attempt(record) for record in context.instance.get_run_records(dg.RunsFilter(tags={PURPOSE: purpose}))]
 
 
 def _attempt(record: dg.RunRecord) -> Attempt:

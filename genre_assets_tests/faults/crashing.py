@@ -24,6 +24,7 @@ from genre_assets.packaging.parity import Parity
 from genre_assets.packaging.release import Release
 from genre_assets.serving.assets import live_ensemble
 from genre_assets.serving.feedback import labels, training_clips
+from genre_assets.serving.sensors import promotion_due
 from genre_assets.settings import Settings
 from genre_assets.steps import CRASH_AFTER, Step
 from genre_assets.store import ObjectStore, s3_client
@@ -115,6 +116,18 @@ def promote(settings: Settings, route: str) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
         made = dg.materialize([live_ensemble], resources=_given(resources), instance=instance, run_config=config)
     assert made.success
+
+
+def promote_in_a_tick(settings: Settings) -> None:
+    """The sensor that finds a move of the drift's due. A run that it would ask for is no success here."""
+    resources = {
+        "settings": settings,
+        "database": Database(settings.database_url.get_secret_value()),
+        "triton": TritonControl.from_settings(settings),
+    }
+    with dg.DagsterInstance.ephemeral() as instance:
+        said = promotion_due(dg.build_sensor_context(instance=instance, resources=resources))
+    assert isinstance(said, dg.SkipReason), said
 
 
 def ship(folder: Path, url: str, rows: list[Row]) -> None:

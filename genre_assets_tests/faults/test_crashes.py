@@ -34,6 +34,7 @@ from genre_assets_tests.faults.crashing import run
 from genre_assets_tests.inference.test_request_log import row
 from genre_assets_tests.models.conftest import empty_mlflow
 from genre_assets_tests.serving.live_stack import LiveStack
+from genre_assets_tests.serving.promotion.test_route_state import drifted
 from genre_assets_tests.serving.toys import toy_model
 from genre_assets_tests.waiting import until
 
@@ -207,6 +208,30 @@ def test_promote(live: LiveStack, settled: Settings, database: Database, step: S
     assert difference(observe("fallback", live.repository, live.control)) is None
     moves = audit.history(database, subject="route")
     assert [(m.moved_from, m.moved_to, m.actor) for m in moves] == [("champion", "fallback", "person")]
+
+
+# The drift's move is open already, and the release is the one that serves.
+BEFORE_IT = {Step.PROMOTE_REQUEST, Step.PROMOTE_FETCH, Step.PROMOTE_LINK}
+IN_A_TICK = [step for step in of("promote") if step not in BEFORE_IT]
+
+
+@pytest.mark.parametrize("step", IN_A_TICK, ids=str)
+def test_promote_in_a_tick(live: LiveStack, settled: Settings, database: Database, step: Step) -> None:
+    name(live, live.releases[0])
+    database.execute("UPDATE route_state SET decided_at = decided_at - interval '1 minute'")
+    drifted(database)
+    assert run(crashing.promote_in_a_tick, settled, crash_after=step).killed
+    assert live.client.predict([b"no sound"], log=False)[0].error.startswith(
+        "undecodable"
+    )  # whatever serves: it answers
+    assert run(crashing.promote_in_a_tick, settled).exitcode == 0
+    standing = route_state.standing(database)
+    assert standing.due is None
+    assert standing.serving is not None
+    assert standing.serving.route == live.repository.route == live.control.route() == "fallback"
+    assert difference(observe("fallback", live.repository, live.control)) is None
+    moves = audit.history(database, subject="route")
+    assert [(m.moved_from, m.moved_to, m.actor) for m in moves] == [("champion", "fallback", "drift")]
 
 
 # -- ship --------------------------------------------------------------------------------------------------------------

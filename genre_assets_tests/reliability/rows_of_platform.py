@@ -143,6 +143,7 @@ RUNS = (
         (
             "faults/test_killed_promotions.py::test_a_killed_promotion_is_made_in_the_end",
             "faults/test_crashes.py::test_promote",
+            "faults/test_crashes.py::test_promote_in_a_tick",
         ),
     ),
     Row(

@@ -171,7 +171,7 @@ def test_a_persons_promotion_killed_after_the_switch_is_asked_for_again_and_book
     def killed(*_: object) -> None:
         raise Killed
 
-    monkeypatch.setattr("genre_assets.serving.assets.go_live", killed)
+    monkeypatch.setattr("genre_assets.serving.going_live.go_live", killed)
     config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person", pinned=True)
     triton = TritonControl("127.0.0.1:1")
     with pytest.raises(Killed):
@@ -206,7 +206,7 @@ def test_a_persons_promotion_that_is_refused_leaves_no_open_move(
     def refused(*_: object) -> None:
         raise PermanentFailure("it does not load")
 
-    monkeypatch.setattr("genre_assets.serving.assets.go_live", refused)
+    monkeypatch.setattr("genre_assets.serving.going_live.go_live", refused)
     config = LiveEnsembleConfig(route="fallback", reason="noise", actor="person")
     with pytest.raises(PermanentFailure):
         live_ensemble(

@@ -21,7 +21,7 @@ from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
 from genre_assets.inference import request_log, spool
 from genre_assets.inference.request_log import Row
-from genre_assets.serving import assets, sensors
+from genre_assets.serving import assets, going_live, sensors
 from genre_assets.serving.alerts import manager, sources
 from genre_assets.serving.alerts.manager import Alerts, Delivered, _Sending
 from genre_assets.serving.drift import window_reports, window_store
@@ -269,7 +269,12 @@ def patched(world_of: Callable[[], World]) -> Iterator[None]:
     client_of = SimpleNamespace(from_settings=lambda *_: nullcontext(world_of()))
     with (
         mock.patch.multiple(
-            sensors, datetime=Clock, ModelRepository=lambda _: world_of().files, _evaluate=lambda *_: judge(world_of())
+            sensors,
+            datetime=Clock,
+            ModelRepository=lambda _: world_of().files,
+            _evaluate=lambda *_: judge(world_of()),
+            _store=lambda _: None,
+            live_events=lambda *_: (),
         ),
         mock.patch.multiple(route_state, datetime=Clock),
         mock.patch.multiple(window_store, datetime=Clock),
@@ -277,7 +282,9 @@ def patched(world_of: Callable[[], World]) -> Iterator[None]:
         mock.patch.multiple(
             live, ModelRepository=lambda _: world_of().files, stage=stage, ask_golden=ask_golden, newest=newest
         ),
-        mock.patch.multiple(assets, GenreClient=client_of),
+        mock.patch.multiple(
+            going_live, GenreClient=client_of, ModelRepository=lambda _: world_of().files, newest=newest
+        ),
         mock.patch.multiple(spool, insert=insert, ROTATE_SECONDS=0.0),
     ):
         yield

@@ -1,7 +1,9 @@
 """Replicas follow one decision: a few promotions under load, a release that one refuses, one that nobody signed."""
 
+import signal
 from collections.abc import Iterator
 
+import dagster as dg
 import pytest
 
 from genre_assets import keys
@@ -9,14 +11,19 @@ from genre_assets.packaging.environment.lock import Environment
 from genre_assets.serving.agent import fleet as fleets
 from genre_assets.serving.promotion import replica_state, route_state
 from genre_assets.serving.promotion.policy import Route
+from genre_assets.serving.sensors import promotion_due
 from genre_assets.settings import Settings
 from genre_assets.stack.services.postgres import Postgres
+from genre_assets.triton.control import TritonControl
 from genre_assets_tests.conftest import _new_database
 from genre_assets_tests.serving.agent.clients import load
 from genre_assets_tests.serving.agent.replicas import Fleet, fleet_of, wait_until_ready
+from genre_assets_tests.serving.drift_platform import instance, tick
+from genre_assets_tests.serving.promotion.test_route_state import drifted
 from genre_assets_tests.serving.toys import toy_model
 from genre_assets_tests.waiting import until
 
+__all__ = ["instance"]  # a fixture
 pytestmark = pytest.mark.timeout(900)
 
 
@@ -76,6 +83,35 @@ def test_a_release_that_no_replica_can_load_is_taken_back_on_all_and_the_books_s
     assert replica_state.wanted(fleet.database) == replica_state.applied(fleet.database)
     assert not fleets.inspect(fleet.settings, fleet.store, fleet.database).passed
     fleet.store.write_json(fleet.settings.serving_bucket, keys.CURRENT_RELEASE, {"id": before.release})
+
+
+def test_what_drift_decides_is_done_by_a_tick_on_all_and_left_to_a_run_while_one_is_behind(
+    fleet: Fleet, instance: dg.DagsterInstance
+) -> None:
+    given = {"settings": fleet.settings, "database": fleet.database, "triton": TritonControl("127.0.0.1:1")}
+    fleet.database.execute("TRUNCATE drift_windows CASCADE")
+    assert fleet.promote("champion").success
+    fleet.database.execute("UPDATE route_state SET decided_at = decided_at - interval '1 minute'")
+    drifted(fleet.database)
+    one = fleet.replicas[0]
+    one.signal(signal.SIGSTOP)
+    try:
+        until(lambda: bool(fleets.standing(fleet.settings, fleet.database)[1]), "it was not heard for too long", 60)
+        assert isinstance(tick(promotion_due, given, instance), dg.RunRequest)
+    finally:
+        one.signal(signal.SIGCONT)
+    until(lambda: fleet.all_serve("champion"), lambda: str(fleet.routes()), 60)
+    with load(fleet) as seen:
+        said = tick(promotion_due, given, instance)
+        assert isinstance(said, dg.SkipReason), said
+        assert fleet.all_serve("fallback")
+    assert (seen.failures, max(seen.apart, default=0.0) <= 2.0) == ([], True)
+    booked = route_state.standing(fleet.database)
+    assert booked.serving is not None
+    assert (booked.serving.route, booked.due) == ("fallback", None)
+    (record,) = instance.fetch_materializations(dg.AssetKey("live_ensemble"), limit=1).records
+    assert record.run_id == ""
+    assert fleet.promote("champion").success
 
 
 @pytest.mark.long

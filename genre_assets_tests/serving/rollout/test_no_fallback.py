@@ -80,7 +80,7 @@ def run(platform: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Run:
         route = choose(release)
         return Live(release, route, release.roles[route], None, published=True)
 
-    monkeypatch.setattr("genre_assets.serving.assets.go_live", go_live)
+    monkeypatch.setattr("genre_assets.serving.going_live.go_live", go_live)
 
     def materialize(**config: Any) -> Any:
         wanted = LiveEnsembleConfig(**config)
