@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -12,6 +12,7 @@ from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
 from genre_assets.inference import request_log
 from genre_assets.packaging.model_repository import ModelRepository
+from genre_assets.runs.automation import unfinished_runs
 from genre_assets.serving import clients_audio, drift_assets, going_live
 from genre_assets.serving.agent import fleet
 from genre_assets.serving.assets import live_events
@@ -32,6 +33,7 @@ PRUNE_LOG_SECONDS = 3600.0
 DAYS_AHEAD = 7  # a release of an earlier version cannot begin a day by itself
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 EVALUATE_SECONDS = 20.0
+PAGE_AFTER, PAGE_AT_LAST = timedelta(seconds=20), timedelta(minutes=10)
 MOVE_SECONDS = 20.0  # that replicas are waited for within a tick, which has a minute
 
 
@@ -103,10 +105,20 @@ def new_labels(
 def drift_page_due(
     context: dg.SensorEvaluationContext, database: dg.ResourceParam[Database]
 ) -> dg.RunRequest | dg.SkipReason:
-    """The newest window has no page yet: draw it, when nothing else is to be done."""
+    """The newest window has no page yet: draw it, one at a time, and not while window follows upon window.
+
+    Drawing takes a core for a while, which verdicts and moves want then. Without a page for long, one is drawn nevertheless.
+    """
     newest = window_store.newest_one(database)
     if newest is None or newest.report is not None:
         return dg.SkipReason("the newest window has its page" if newest else "no window is evaluated yet")
+    if any(run.job_name == "drift_page" for run in unfinished_runs(context.instance)):
+        return dg.SkipReason("a page is being drawn")
+    now = datetime.now(UTC)
+    if newest.evaluated_at and now - newest.evaluated_at < PAGE_AFTER:
+        drawn = window_store.newest_drawn(database)
+        if drawn is not None and now - drawn < PAGE_AT_LAST:
+            return dg.SkipReason(f"window {newest.window.id} is drawn when no other follows it")
     config = {"ops": {"drift_pages": {"config": {"window": newest.window.id}}}}
     return _request(context, f"page-{newest.window.id}", config, {PRIORITY_TAG: "-1"})
 

@@ -195,6 +195,31 @@ def test_pages_and_plots_are_drawn_apart_and_linked(platform: dict[str, Any], in
     assert isinstance(tick(sensors.drift_page_due, platform, instance), dg.SkipReason)
 
 
+def test_pages_are_drawn_one_at_a_time_and_not_while_window_follows_upon_window(
+    platform: dict[str, Any], instance: dg.DagsterInstance
+) -> None:
+    def asked() -> bool:
+        return isinstance(tick(sensors.drift_page_due, platform, instance), dg.RunRequest)
+
+    def earlier(by: str) -> None:
+        platform["database"].execute("UPDATE drift_windows SET judged_at = judged_at - %s::interval", (by,))
+
+    run_drift(platform, log_rows(32), instance)
+    assert asked(), "nobody has seen any page"
+    under_way = dg.DagsterRun("drift_page", status=dg.DagsterRunStatus.STARTED)
+    instance.add_run(under_way)
+    assert not asked()
+    instance.delete_run(under_way.run_id)
+    definitions(platform).resolve_job_def("drift_page").execute_in_process(instance=instance)
+    run_drift(platform, log_rows(32, seed=2, start=START + timedelta(minutes=5)), instance)
+    assert not asked(), "the next window may be on its way"
+    earlier("21 seconds")
+    assert asked()
+    earlier("10 minutes")
+    run_drift(platform, log_rows(32, seed=3, start=START + timedelta(minutes=9)), instance)
+    assert asked(), "windows go on and on"
+
+
 def test_no_window_yet_is_no_failure(platform: dict[str, Any], instance: dg.DagsterInstance) -> None:
     run_drift(platform, log_rows(5), instance)
     assert (materialised(instance), checks(instance)) == ([], {})

@@ -177,6 +177,14 @@ def newest_one(database: Database) -> DriftResult | None:
     return next(iter(newest(database)), None)
 
 
+def newest_drawn(database: Database) -> datetime | None:
+    """When the newest window with a page was evaluated."""
+    found: datetime | None = database.rows("SELECT max(judged_at) AS at FROM drift_windows WHERE report IS NOT NULL")[
+        0
+    ]["at"]
+    return found
+
+
 def newest_with(database: Database, name: str) -> DriftResult | None:
     """The newest window in which this property could be evaluated."""
     found = drift_results(
