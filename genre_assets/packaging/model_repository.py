@@ -186,6 +186,8 @@ class ModelRepository:
         try:
             with self._lock.open("a") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False  # there is no repository yet
         except BlockingIOError:
             return True
         return False

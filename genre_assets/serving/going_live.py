@@ -71,9 +71,18 @@ def is_quick(settings: Settings, store: ObjectStore, database: Database) -> bool
     Otherwise files are fetched, an environment is unpacked, or a replica is waited for.
     """
     release = newest(settings, store).id
+    if is_under_way(settings, database):
+        return False
     if settings.serving_agents:
         wish = replica_state.applied(database)
         there, left_out = fleet.standing(settings, database)
         return wish is not None and wish.release == release and not left_out and all(one.serves(wish) for one in there)
-    repository = ModelRepository(settings.repository)
-    return repository.release == release and not repository.is_locked()
+    return ModelRepository(settings.repository).release == release
+
+
+def is_under_way(settings: Settings, database: Database) -> bool:
+    """Whether somebody is making another release or route serve, this moment."""
+    if settings.serving_agents:
+        wish = replica_state.wanted(database)
+        return wish is not None and not wish.applied
+    return ModelRepository(settings.repository).is_locked()

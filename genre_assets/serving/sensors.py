@@ -1,7 +1,6 @@
-"""What sets drift and promotion going, and what is pruned. Each sensor is a thin shell over a pure or a database function."""
+"""What sets drift and promotion going. Each sensor is a thin shell over a pure or a database function."""
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,10 +9,9 @@ from dagster._core.storage.tags import PRIORITY_TAG
 
 from genre_assets.database import Database
 from genre_assets.errors import GenreError, TransientFailure
-from genre_assets.inference import request_log
 from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.runs.automation import unfinished_runs
-from genre_assets.serving import clients_audio, drift_assets, going_live
+from genre_assets.serving import drift_assets, going_live
 from genre_assets.serving.agent import fleet
 from genre_assets.serving.assets import live_events
 from genre_assets.serving.drift import window_store
@@ -29,8 +27,6 @@ from genre_assets.store import ObjectStore, s3_client
 from genre_assets.triton.control import TritonControl
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
-PRUNE_LOG_SECONDS = 3600.0
-DAYS_AHEAD = 7  # a release of an earlier version cannot begin a day by itself
 PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 EVALUATE_SECONDS = 20.0
 PAGE_AFTER, PAGE_AT_LAST = timedelta(seconds=20), timedelta(minutes=10)
@@ -40,14 +36,18 @@ MOVE_SECONDS = 20.0  # that replicas are waited for within a tick, which has a m
 @dg.sensor(
     job_name="drift",
     default_status=RUNNING,
-    description="Evaluates a window of answered items as soon as it is complete; asks for drift where it cannot.",
+    description="Evaluates a window of answered items as soon as it is complete, and makes the move that this calls for; asks for "
+    "drift where it cannot.",
 )
 def new_drift_window(
-    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
+    context: dg.SensorEvaluationContext,
+    settings: dg.ResourceParam[Settings],
+    database: dg.ResourceParam[Database],
+    triton: dg.ResourceParam[TritonControl],
 ) -> dg.RunRequest | dg.SkipReason:
     """A window of answered items is complete, or waits to be evaluated: evaluate it in this tick, without a process for it.
 
-    It does what the job drift does, by the same functions. What it cannot do, or not in time, is left to that job, whose
+    It does what the job drift does, by the same functions, and makes a move that is decided before it reports. What it cannot do, or not in time, is left to that job, whose
     run says why, and is asked for again with pauses.
     """
     rules = Rules.from_settings(settings)
@@ -55,7 +55,7 @@ def new_drift_window(
     if window is None:
         return dg.SkipReason("no window is complete")
     try:
-        said = _evaluate(context.instance, settings, database)
+        said = _evaluate(context, settings, database, triton)
     except Exception as error:  # noqa: BLE001  # a run is made of it, and fails in turn if it must
         context.log.warning(f"window {window} is left to a run: {type(error).__name__}: {error}")
         return _request(context, f"drift-{window}")
@@ -63,15 +63,18 @@ def new_drift_window(
     return dg.SkipReason(said) if left is None else _request(context, f"drift-{left}")
 
 
-def _evaluate(instance: dg.DagsterInstance, settings: Settings, database: Database) -> str:
-    """Evaluate, decide and report; says what came of it. Begins no window after `EVALUATE_SECONDS`: a tick has a minute."""
+def _evaluate(
+    context: dg.SensorEvaluationContext, settings: Settings, database: Database, triton: TritonControl
+) -> str:
+    """Evaluate, decide, move and report; says what came of it. Begins no window after `EVALUATE_SECONDS`: a tick has a minute."""
     store = _store(settings)
     standing, decision = drift_assets.decide(database, store, settings, EVALUATE_SECONDS)
+    moved = standing.due and _make(context, standing.due, settings, database, triton)
     labels.update_windows(database)
-    windows = drift_assets.report(instance, database, store, settings)
+    windows = drift_assets.report(context.instance, database, store, settings)
     evaluated = "; ".join(f"window {one.window.id}: {one.level}: {one.reason}" for one in windows)
     why = decision.reason if decision else "nothing is decided"
-    return f"{evaluated or 'nothing to report'}. The wanted route is {standing.wanted}: {why}"
+    return f"{evaluated or 'nothing to report'}. {moved or f'The wanted route is {standing.wanted}: {why}'}"
 
 
 @dg.sensor(
@@ -152,20 +155,30 @@ def promotion_due(
         "route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence,
         "pinned": move.pinned,  # a person's, whose run was killed
     }  # fmt: skip
-    purpose = f"move-{move.id}"
-    if (
-        move.actor == DRIFT
-        and not _attempts(context, purpose)
-        and (said := _make(context, move, settings, database, triton))
-    ):
+    if said := _make(context, move, settings, database, triton):
         return dg.SkipReason(said)
-    return _request(context, purpose, {"ops": {"live_ensemble": {"config": config}}})
+    if move.actor == DRIFT and _is_new(move) and going_live.is_under_way(settings, database):
+        return dg.SkipReason("somebody is at work on who serves; looked at again in a moment")
+    return _request(context, _purpose(move), {"ops": {"live_ensemble": {"config": config}}})
+
+
+def _purpose(move: OpenMove) -> str:
+    return f"move-{move.id}"
+
+
+def _is_new(move: OpenMove) -> bool:
+    return datetime.now(UTC) - move.decided_at < timedelta(seconds=MOVE_SECONDS)
 
 
 def _make(
     context: dg.SensorEvaluationContext, move: OpenMove, settings: Settings, database: Database, triton: TritonControl
 ) -> str | None:
-    """Make the move here and report it as a run would; says what came of it, or None: it is left to a run, which says why not."""
+    """Make a move of the drift's here, and report it as a run would; says what came of it.
+
+    None leaves it to a run: it takes longer than a tick has, was left to a run before, or failed, as that run will say.
+    """
+    if move.actor != DRIFT or _attempts(context, _purpose(move)):
+        return None
     store, limit = _store(settings), min(MOVE_SECONDS, settings.replica_timeout_seconds)
     wish = Wish(move.route, move.actor, move.reason, move.evidence)
     try:
@@ -213,44 +226,6 @@ def _reconcile(
     return _request(context, f"reconcile-{since:.0f}", {"ops": {"live_ensemble": {"config": config}}})
 
 
-@dg.sensor(
-    default_status=RUNNING,
-    description="Removes captured clips that are too old, or too many, whether clips are captured now or not.",
-)
-def prune_clients_audio(context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings]) -> dg.SkipReason:
-    """Captured clips that are too old, or too many, are removed, whether clips are captured now or not."""
-    now = datetime.now(UTC)
-    if abs(now.timestamp() - float(context.cursor or 0)) < clients_audio.EVERY_SECONDS:
-        return dg.SkipReason("looked at a moment ago")
-    store = _store(settings)
-    try:
-        pruned = clients_audio.prune(store, settings, now)
-    except (TransientFailure, FileNotFoundError) as error:  # else the tick fails, and an alert says so
-        return dg.SkipReason(f"not looked at: {error}")
-    if not pruned.unfinished:
-        context.update_cursor(str(now.timestamp()))
-    if pruned.removed:
-        context.instance.report_runless_asset_event(dg.AssetObservation("clients_audio", metadata=asdict(pruned)))
-    return dg.SkipReason(str(pruned))
-
-
-@dg.sensor(
-    default_status=RUNNING,
-    description="Drops the days of the prediction log that are too old, and begins those to come.",
-)
-def prune_prediction_log(
-    context: dg.SensorEvaluationContext, settings: dg.ResourceParam[Settings], database: dg.ResourceParam[Database]
-) -> dg.SkipReason:
-    """Days of the log that are too old are dropped, whole; those to come are begun. Who appends to it may drop nothing."""
-    now = datetime.now(UTC)
-    if abs(now.timestamp() - float(context.cursor or 0)) < PRUNE_LOG_SECONDS:
-        return dg.SkipReason("looked at within the hour")
-    request_log.begin_days(database, ahead=DAYS_AHEAD, now=now)
-    dropped = request_log.prune(database, days=settings.prediction_retention_days, now=now)
-    context.update_cursor(str(now.timestamp()))
-    return dg.SkipReason(f"dropped: {', '.join(dropped) or 'nothing'}")
-
-
 def _store(settings: Settings) -> ObjectStore:
     """The store, given up on within the time that a tick has."""
     return ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
@@ -289,6 +264,4 @@ SENSORS: Sequence[dg.SensorDefinition] = [
     new_labels,
     drift_page_due,
     promotion_due,
-    prune_clients_audio,
-    prune_prediction_log,
 ]

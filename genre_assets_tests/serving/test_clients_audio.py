@@ -9,7 +9,7 @@ import pytest
 
 from genre_assets import keys
 from genre_assets.errors import BadInput
-from genre_assets.serving import clients_audio, sensors
+from genre_assets.serving import clients_audio, prune_sensors
 from genre_assets.settings import Settings
 from genre_assets.store import ObjectInfo, ObjectStore
 
@@ -29,7 +29,7 @@ def listed(store: ObjectStore, settings: Settings) -> set[str]:
 
 def look(instance: dg.DagsterInstance, settings: Settings, cursor: str | None = None) -> Any:
     context = dg.build_sensor_context(instance=instance, resources={"settings": settings}, cursor=cursor)
-    return sensors.prune_clients_audio(context), context.cursor
+    return prune_sensors.prune_clients_audio(context), context.cursor
 
 
 def test_what_is_too_old_or_too_much_is_removed_the_oldest_first(store: ObjectStore, s3_settings: Settings) -> None:

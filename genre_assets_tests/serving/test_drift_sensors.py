@@ -14,7 +14,7 @@ import pytest
 from genre_assets import audit
 from genre_assets.errors import BadInput, PermanentFailure
 from genre_assets.inference import request_log
-from genre_assets.serving import sensors
+from genre_assets.serving import prune_sensors, sensors
 from genre_assets.serving.assets import LiveEnsembleConfig, live_ensemble
 from genre_assets.serving.drift import evaluate
 from genre_assets.serving.promotion import route_state
@@ -132,7 +132,7 @@ def test_old_days_of_the_log_are_dropped_and_those_to_come_begun(platform: dict[
         request_log.insert(database, [replace(row, id=str(uuid.uuid4()), ts=(now - timedelta(days=days)).timestamp())])
     with dg.DagsterInstance.ephemeral() as instance:
         context = dg.build_sensor_context(instance=instance, resources=platform)
-        said: list[Any] = [sensors.prune_prediction_log(context) for _ in range(2)]
+        said: list[Any] = [prune_sensors.prune_prediction_log(context) for _ in range(2)]
     dropped, again = (skip.skip_message for skip in said)
     assert dropped == f"dropped: served_requests_{now - timedelta(days=95):%Y%m%d}"
     assert again == "looked at within the hour"

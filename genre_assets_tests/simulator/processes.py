@@ -21,13 +21,17 @@ from genre_assets.database import Database
 from genre_assets.errors import BadInput, GenreError
 from genre_assets.inference import request_log, spool
 from genre_assets.inference.request_log import Row
-from genre_assets.serving import assets, going_live, sensors
+from genre_assets.serving import assets, drift_assets, going_live, sensors
 from genre_assets.serving.alerts import manager, sources
 from genre_assets.serving.alerts.manager import Alerts, Delivered, _Sending
 from genre_assets.serving.drift import window_reports, window_store
 from genre_assets.serving.drift.detection import Level
 from genre_assets.serving.drift.windows import Rules
-from genre_assets.serving.promotion import route_state
+from genre_assets.serving.feedback import labels
+from genre_assets.serving.promotion import replica_state, route_state
+from genre_assets.serving.promotion.moves import Standing
+from genre_assets.serving.promotion.policy import Decision
+from genre_assets.serving.promotion.policy import Rules as PromotionRules
 from genre_assets.serving.rollout import live
 from genre_assets.settings import Settings
 from genre_assets_tests.simulator.parts import Clock, Run
@@ -113,7 +117,7 @@ class Context:
 def daemon(world: World) -> None:
     """Ticks of the sensors, in any order."""
     given: dict[str, dict[str, Any]] = {
-        "new_drift_window": {"settings": world.settings, "database": world.database},
+        "new_drift_window": {"settings": world.settings, "database": world.database, "triton": world.server},
         "promotion_due": {"settings": world.settings, "database": world.database, "triton": world.server},
     }
     names = {"new_drift_window": "drift", "promotion_due": "promote"}
@@ -168,12 +172,13 @@ def end_lost_runs(world: World) -> None:
             world.note("lost run ended:", run.purpose)
 
 
-def judge(world: World) -> str:
-    """What the sensor does in its tick; or it cannot, and a run is asked for."""
+def judge(world: World) -> tuple[Standing, Decision | None]:
+    """What the sensor does in its tick, by `drift_assets.decide`; or it cannot, and a run is asked for."""
     if world.rng.randrange(2):
         raise GenreError("left to a run")
     drift_run(world)
-    return "judged"
+    fallback = replica_state.has_fallback(world.settings, world.database)
+    return route_state.advance(world.database, PromotionRules.from_settings(world.settings), fallback=fallback)
 
 
 def drift_run(world: World, _: Run | None = None) -> None:
@@ -272,10 +277,11 @@ def patched(world_of: Callable[[], World]) -> Iterator[None]:
             sensors,
             datetime=Clock,
             ModelRepository=lambda _: world_of().files,
-            _evaluate=lambda *_: judge(world_of()),
             _store=lambda _: None,
             live_events=lambda *_: (),
         ),
+        mock.patch.multiple(drift_assets, decide=lambda *_: judge(world_of()), report=lambda *_: []),
+        mock.patch.multiple(labels, update_windows=lambda _: None),
         mock.patch.multiple(route_state, datetime=Clock),
         mock.patch.multiple(window_store, datetime=Clock),
         mock.patch.multiple(manager, datetime=Clock),

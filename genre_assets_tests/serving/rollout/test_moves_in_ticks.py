@@ -64,6 +64,26 @@ def test_the_tick_goes_over_to_the_fallback_books_it_and_reports_it_as_a_run_doe
     assert moves(live, known) == [("fallback", "drift")]
 
 
+def test_the_tick_that_judges_a_window_moves_before_it_reports(
+    live: LiveStack, resources: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it judges is shown elsewhere; here it is told what a window has led to."""
+
+    def report(*_: object) -> list[Any]:
+        routes.append(live.control.route())
+        return []
+
+    standing, waiting, routes = drifted(live, 9), iter(["a window", None]), list[str | None]()
+    monkeypatch.setattr("genre_assets.serving.drift.window_store.due", lambda *_: next(waiting))
+    monkeypatch.setattr("genre_assets.serving.drift_assets.decide", lambda *_: (standing, None))
+    monkeypatch.setattr("genre_assets.serving.drift_assets.report", report)
+    said = tick(sensors.new_drift_window, resources, instance)
+    assert "fallback serves: " in str(said.skip_message)
+    assert routes == ["fallback"]
+    assert serving(live) == ("fallback", False, False)
+    assert shown(instance)[0]["route"] == "fallback"
+
+
 def test_what_cannot_be_done_in_a_tick_is_left_to_one_run_that_is_not_overtaken(
     live: LiveStack, resources: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +107,11 @@ def test_a_release_that_does_not_serve_yet_and_files_at_work_are_left_to_a_run(
 ) -> None:
     drifted(live, 9)
     with live.repository.locked():
+        said = tick(sensors.promotion_due, resources, instance)
+        assert "somebody is at work" in str(said.skip_message), "it may be the tick that has decided"
+        live.database.execute(
+            "UPDATE route_state SET decided_at = decided_at - interval '1 minute' WHERE switched_at IS NULL"
+        )
         assert isinstance(tick(sensors.promotion_due, resources, instance), dg.RunRequest)
     live.build(live.models, {"champion": 4, "fallback": 3}, "ticks")
     asked = tick(sensors.promotion_due, resources, instance)
