@@ -47,7 +47,9 @@ SENSORS: Sequence[dg.SensorDefinition] = [
     *alert_sensors.SENSORS,
 ]
 
-WATCH_SECONDS, WATCH_PAUSE = 4, 0.5
+# The daemon begins ticks every five seconds, or misses a turn: what it watches is unseen for a small part of the time only if
+# ticks are long. It gives one up after a minute, and a window that is found last takes up to forty seconds.
+WATCH_SECONDS, WATCH_PAUSE, LONGEST_PAUSE = 14, 0.5, 2.0
 
 # Jobs take a stage's assets from its list, so that none can be forgotten.
 AUDIO, MODELS, PACKAGING = (
@@ -146,18 +148,21 @@ def _every(seconds: int, sensor: dg.SensorDefinition) -> dg.SensorDefinition:
 
 
 def _watch(look: Callable[..., Sequence[Any]], context: dg.SensorEvaluationContext) -> Sequence[Any]:
-    """Look until there is a run to ask for, but no longer than `WATCH_SECONDS`: the daemon begins ticks every five seconds.
+    """Look until there is a run to ask for, but no longer than `WATCH_SECONDS`; the tick says all that was found.
 
     A look that costs much is followed by a longer pause, so that looking takes a twentieth of a core at most. What counts is its
     work, not its time: on a busy machine a verdict must not wait for the daemon's next tick too.
     """
-    end = time.monotonic() + WATCH_SECONDS
+    end, said = time.monotonic() + WATCH_SECONDS, list[str]()
     while True:
         began = time.thread_time()
         found = look(context)
-        pause = max(WATCH_PAUSE, 20 * (time.thread_time() - began))
-        if not all(isinstance(one, dg.SkipReason) for one in found) or time.monotonic() + pause > end:
+        pause = min(max(WATCH_PAUSE, 20 * (time.thread_time() - began)), LONGEST_PAUSE)
+        if not all(isinstance(one, dg.SkipReason) for one in found):
             return found
+        said += [one.skip_message for one in found if one.skip_message not in said]
+        if time.monotonic() + pause > end:
+            return [dg.SkipReason("; then: ".join(said))]
         time.sleep(pause)
 
 

@@ -109,12 +109,14 @@ def test_the_sensors_that_react_look_again_within_a_tick_and_others_do_not(
 ) -> None:
     """The window is full a moment after the tick began; the tick is the daemon's, by the definitions."""
     monkeypatch.setattr("genre_assets.definitions.WATCH_PAUSE", 0.05)
+    monkeypatch.setattr("genre_assets.definitions.WATCH_SECONDS", 3)
     defs = definitions(platform)
     inserting = threading.Timer(0.4, request_log.insert, (platform["database"], log_rows(32, shift=0.8)))
     inserting.start()
     watching = defs.resolve_sensor_def("new_drift_window")
     with dg.build_sensor_context(instance=instance, definitions=defs, resources=platform) as context:
-        watching.evaluate_tick(context)
+        said = watching.evaluate_tick(context).skip_message
+    assert str(said).startswith("no window is complete; then: window ")
     inserting.join()
     assert len(materialised(instance)) == 1
     began = time.monotonic()
