@@ -63,7 +63,8 @@ class Agent:
         try:
             while not self._ending.is_set():
                 self._look()
-                self._listener.wait(LOOK_SECONDS if self._has_books else LOOK_AT_STORE_SECONDS)
+                if self._listener.wait(LOOK_SECONDS if self._has_books else LOOK_AT_STORE_SECONDS):
+                    self._changed.set()  # who brings word may want to know how this one stands
         finally:
             self.end()
             reporter.join()

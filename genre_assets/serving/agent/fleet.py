@@ -44,6 +44,7 @@ def go_live(
     """
     started = time.monotonic()
     release = newest(settings, store)
+    _hear_from_all(settings, database)
     route = choose(release)
     if route not in release.roles:
         raise BadInput(f"release {release.id} has no {route}; it has: {', '.join(release.roles)}")
@@ -108,6 +109,21 @@ def standing(settings: Settings, database: Database) -> tuple[list[Report], list
     limit = settings.replica_lost_seconds + MARGIN_SECONDS
     found = replica_state.reports(database)
     return [one for one in found if one.age <= limit], [one for one in found if one.age > limit]
+
+
+def _hear_from_all(settings: Settings, database: Database) -> None:
+    """Wait until each replica has said something from now on, or is lost.
+
+    One that is cut off answers by what it was told last until it is lost: the others go elsewhere only when it has stopped, so
+    that clients do not meet two routes for so long.
+    """
+    asked = time.monotonic()
+    replica_state.ask_for_reports(database)
+    while (passed := time.monotonic() - asked) < settings.replica_timeout_seconds:
+        there, _ = standing(settings, database)
+        if all(one.age < passed for one in there):
+            return
+        time.sleep(LOOK_SECONDS)
 
 
 def _wait(settings: Settings, database: Database, wish: Wish) -> list[Report]:

@@ -126,6 +126,11 @@ def forget(database: Database, replica: str) -> None:
     database.execute("DELETE FROM replicas WHERE replica = %s", (replica,))
 
 
+def ask_for_reports(database: Database) -> None:
+    """Have the replicas say at once how they stand."""
+    database.execute(f"NOTIFY {CHANNEL}")
+
+
 def reports(database: Database) -> list[Report]:
     """What each replica said last, by name."""
     found = database.rows(

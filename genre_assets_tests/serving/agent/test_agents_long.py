@@ -6,6 +6,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import pytest
 
@@ -126,7 +127,7 @@ def test_a_replica_that_the_database_does_not_reach_follows_what_is_in_the_store
     with load(fleet) as seen:
         with without_database(one):
             route = promoted(fleet, (one.name,))
-            assert fleet.all_serve(route)
+            until(partial(fleet.all_serve, route), lambda: f"{fleet.routes()} {one.asked()}", 5)
             time.sleep(LOST_SECONDS + MARGIN_SECONDS)
             assert one.asked()[0], "it knows what is wanted, and serves it"
             assert one.database.met > 0
