@@ -6,6 +6,7 @@ elsewhere in the platform changes no release at all.
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from genre_assets.errors import PermanentFailure
@@ -43,9 +44,17 @@ def closure(source: Path) -> list[str]:
     return sorted(found)
 
 
-def _imports(source: Path) -> Iterator[str]:
+def _imports(source: Path) -> tuple[str, ...]:
     """Our modules that one file imports anywhere, but for type checking only."""
-    tree = ast.parse(source.read_text(), str(source))
+    return _imports_of(source, source.read_text())
+
+
+@cache  # the models share most of their modules, and the text says whether one has changed
+def _imports_of(source: Path, text: str) -> tuple[str, ...]:
+    return tuple(_found_in(ast.parse(text, str(source))))
+
+
+def _found_in(tree: ast.Module) -> Iterator[str]:
     for node in _walk_runtime(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if _ours(alias.name))
