@@ -76,10 +76,19 @@ def done(home: Path, *words: str) -> None:
             raise RuntimeError(f"genre-assets {' '.join(words)} failed\n{logs(home)}")
 
 
-def _command(home: Path, *words: str) -> "subprocess.Popen[bytes]":
+def said(home: Path, *words: str) -> str:
+    """What a command prints."""
+    with _command(home, *words, output=subprocess.PIPE) as command:
+        told = command.communicate(timeout=GIVE_UP_SECONDS)[0].decode()
+        if command.returncode:
+            raise RuntimeError(f"genre-assets {' '.join(words)} failed\n{told}\n{logs(home)}")
+    return told
+
+
+def _command(home: Path, *words: str, output: int = subprocess.DEVNULL) -> "subprocess.Popen[bytes]":
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("GENRE_", "DAGSTER_"))}
     given = {"GENRE_HOME": str(home), "GENRE_PORT_OFFSET": str(PORT_OFFSET + 300)}
-    return subprocess.Popen([COMMAND, *words], env={**outside, **given}, stdout=subprocess.DEVNULL)
+    return subprocess.Popen([COMMAND, *words], env={**outside, **given}, stdout=output)
 
 
 def _until(is_so: Callable[[], bool], demo: "subprocess.Popen[bytes]", settings: Settings) -> float:
