@@ -47,9 +47,9 @@ SENSORS: Sequence[dg.SensorDefinition] = [
     *alert_sensors.SENSORS,
 ]
 
-# The daemon begins ticks every five seconds, or misses a turn: what it watches is unseen for a small part of the time only if
-# ticks are long. It gives one up after a minute, and a window that is found last takes up to forty seconds.
-WATCH_SECONDS, WATCH_PAUSE, LONGEST_PAUSE = 14, 0.5, 2.0
+# The daemon begins ticks every five seconds. Longer ones would leave less unseen between them, and keep a stack that is to stop, or
+# to read new settings, waiting: with fourteen seconds `down` took a minute.
+WATCH_SECONDS, WATCH_PAUSE, LONGEST_PAUSE = 4, 0.5, 2.0
 
 # Jobs take a stage's assets from its list, so that none can be forgotten.
 AUDIO, MODELS, PACKAGING = (
