@@ -74,7 +74,6 @@ def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
     Raises `PermanentFailure` if the run does not succeed, `Interrupted` where nobody wants to watch it any more.
     """
     link = f"{settings.dagster_link}/runs/{run_id}"
-    report(f"run {run_id[:8]}: {link}")
     shown: set[str] = set()
 
     def show(now: RunProgress) -> None:
@@ -87,7 +86,8 @@ def follow(settings: Settings, run_id: str, *, report: Report) -> RunProgress:
                 shown.add(step)
                 report(f"  {step} ...")
 
-    try:
+    try:  # from its first word on: whoever reads that may interrupt the next moment
+        report(f"run {run_id[:8]}: {link}")
         end = graphql.wait(settings.dagster_url, run_id, on_progress=show)
     except KeyboardInterrupt:
         raise Interrupted(f"the run goes on: {link} (stop it there with Terminate)") from None
