@@ -193,6 +193,17 @@ def settled(live: LiveStack, database: Database, other_release: Release) -> Sett
     return settings
 
 
+def moved_once(live: LiveStack, database: Database, by: str) -> None:
+    """Books, files and server agree that the fallback serves, by one move."""
+    standing = route_state.standing(database)
+    assert standing.due is None
+    assert standing.serving is not None
+    assert standing.serving.route == live.repository.route == live.control.route() == "fallback"
+    assert difference(observe("fallback", live.repository, live.control)) is None
+    moves = audit.history(database, subject="route")
+    assert [(m.moved_from, m.moved_to, m.actor) for m in moves] == [("champion", "fallback", by)]
+
+
 @pytest.mark.parametrize("step", of("promote"), ids=str)
 def test_promote(live: LiveStack, settled: Settings, database: Database, step: Step) -> None:
     assert run(crashing.promote, settled, "fallback", crash_after=step).killed
@@ -201,13 +212,7 @@ def test_promote(live: LiveStack, settled: Settings, database: Database, step: S
     due = route_state.standing(database).due
     assert due is None or (due.route, due.actor) == ("fallback", "person")  # the daemon asks for it again
     assert run(crashing.promote, settled, "fallback").exitcode == 0
-    standing = route_state.standing(database)
-    assert standing.due is None
-    assert standing.serving is not None
-    assert standing.serving.route == live.repository.route == live.control.route() == "fallback"
-    assert difference(observe("fallback", live.repository, live.control)) is None
-    moves = audit.history(database, subject="route")
-    assert [(m.moved_from, m.moved_to, m.actor) for m in moves] == [("champion", "fallback", "person")]
+    moved_once(live, database, by="person")
 
 
 # The drift's move is open already, and the release is the one that serves.
@@ -225,13 +230,7 @@ def test_promote_in_a_tick(live: LiveStack, settled: Settings, database: Databas
         "undecodable"
     )  # whatever serves: it answers
     assert run(crashing.promote_in_a_tick, settled).exitcode == 0
-    standing = route_state.standing(database)
-    assert standing.due is None
-    assert standing.serving is not None
-    assert standing.serving.route == live.repository.route == live.control.route() == "fallback"
-    assert difference(observe("fallback", live.repository, live.control)) is None
-    moves = audit.history(database, subject="route")
-    assert [(m.moved_from, m.moved_to, m.actor) for m in moves] == [("champion", "fallback", "drift")]
+    moved_once(live, database, by="drift")
 
 
 # -- ship --------------------------------------------------------------------------------------------------------------
