@@ -68,6 +68,11 @@ def s3_client(
     )
 
 
+def store_for_a_tick(settings: Settings) -> "ObjectStore":
+    """The store, given up on within the minute that a sensor's tick has."""
+    return ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+
+
 @cache
 def aws_session() -> "Session":
     """The session that makes the clients; it reads the times in a listing itself, on which botocore spends most of a listing."""

@@ -21,7 +21,7 @@ from genre_assets.serving.drift import window_reports
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.promotion import retraining_requests, route_state
 from genre_assets.settings import Settings
-from genre_assets.store import ObjectStore, s3_client
+from genre_assets.store import store_for_a_tick
 from genre_assets.triton.control import TritonControl
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
@@ -127,7 +127,7 @@ def alert_on_s3(
     """A raw bucket that cannot be listed opens an alert. A sensor of its own: a hanging S3 holds up no other alert."""
     problem: Exception | None = None
     try:
-        store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+        store = store_for_a_tick(settings)
         next(iter(store.list(settings.raw_bucket)), None)
     except (GenreError, FileNotFoundError) as error:
         problem = error

@@ -11,7 +11,7 @@ from genre_assets.errors import TransientFailure
 from genre_assets.inference import request_log
 from genre_assets.serving import clients_audio
 from genre_assets.settings import Settings
-from genre_assets.store import ObjectStore, s3_client
+from genre_assets.store import store_for_a_tick
 
 PRUNE_LOG_SECONDS = 3600.0
 DAYS_AHEAD = 7  # a release of an earlier version cannot begin a day by itself
@@ -26,7 +26,7 @@ def prune_clients_audio(context: dg.SensorEvaluationContext, settings: dg.Resour
     now = datetime.now(UTC)
     if abs(now.timestamp() - float(context.cursor or 0)) < clients_audio.EVERY_SECONDS:
         return dg.SkipReason("looked at a moment ago")
-    store = ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
+    store = store_for_a_tick(settings)
     try:
         pruned = clients_audio.prune(store, settings, now)
     except (TransientFailure, FileNotFoundError) as error:  # else the tick fails, and an alert says so

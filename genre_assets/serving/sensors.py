@@ -24,7 +24,7 @@ from genre_assets.serving.promotion.policy import Rules as PromotionRules
 from genre_assets.serving.promotion.run_requests import Attempt, next_run
 from genre_assets.serving.rollout import reconciliation
 from genre_assets.settings import Settings
-from genre_assets.store import ObjectStore, s3_client
+from genre_assets.store import ObjectStore, store_for_a_tick
 from genre_assets.triton.control import TritonControl
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
@@ -48,8 +48,8 @@ def new_drift_window(
 ) -> dg.RunRequest | dg.SkipReason:
     """A window of answered items is complete, or waits to be evaluated: evaluate it in this tick, without a process for it.
 
-    It does what the job drift does, by the same functions, and makes a move that is decided before it reports. What it cannot do, or not in time, is left to that job, whose
-    run says why, and is asked for again with pauses.
+    It does what the job drift does, by the same functions, and makes a move that is decided before it reports. What it cannot
+    do, or not in time, is left to that job, whose run says why, and is asked for again with pauses.
     """
     rules, end = Rules.from_settings(settings), time.monotonic() + EVALUATE_SECONDS
     said, window = list[str](), window_store.due(database, rules)
@@ -69,9 +69,9 @@ def _evaluate(
     context: dg.SensorEvaluationContext, settings: Settings, database: Database, triton: TritonControl, end: float
 ) -> str:
     """Evaluate, decide, move and report; says what came of it. Begins no further window after `end`: a tick has a minute."""
-    store = _store(settings)
+    store = store_for_a_tick(settings)
     standing, decision = drift_assets.decide(database, store, settings, end - time.monotonic())
-    moved = standing.due and _make(context, standing.due, settings, database, triton)
+    moved = standing.due and _make(context, standing.due, settings, store, database, triton)
     labels.update_windows(database)
     windows = drift_assets.report(context.instance, database, store, settings)
     evaluated = "; ".join(f"window {one.window.id}: {one.level}: {one.reason}" for one in windows)
@@ -153,14 +153,14 @@ def promotion_due(
         if request := _reconcile(context, settings, database, triton, booked):
             return request
         return dg.SkipReason(decision.reason if decision else "nothing is released yet")
+    if said := _make(context, move, settings, store_for_a_tick(settings), database, triton):
+        return dg.SkipReason(said)
+    if move.actor == DRIFT and _is_new(move) and going_live.is_under_way(settings, database):
+        return dg.SkipReason("somebody is at work on who serves; looked at again in a moment")
     config = {
         "route": move.route, "reason": move.reason, "actor": move.actor, "evidence": move.evidence,
         "pinned": move.pinned,  # a person's, whose run was killed
     }  # fmt: skip
-    if said := _make(context, move, settings, database, triton):
-        return dg.SkipReason(said)
-    if move.actor == DRIFT and _is_new(move) and going_live.is_under_way(settings, database):
-        return dg.SkipReason("somebody is at work on who serves; looked at again in a moment")
     return _request(context, _purpose(move), {"ops": {"live_ensemble": {"config": config}}})
 
 
@@ -173,7 +173,12 @@ def _is_new(move: OpenMove) -> bool:
 
 
 def _make(
-    context: dg.SensorEvaluationContext, move: OpenMove, settings: Settings, database: Database, triton: TritonControl
+    context: dg.SensorEvaluationContext,
+    move: OpenMove,
+    settings: Settings,
+    store: ObjectStore,
+    database: Database,
+    triton: TritonControl,
 ) -> str | None:
     """Make a move of the drift's here, and report it as a run would; says what came of it.
 
@@ -181,7 +186,7 @@ def _make(
     """
     if move.actor != DRIFT or _attempts(context, _purpose(move)):
         return None
-    store, limit = _store(settings), min(MOVE_SECONDS, settings.replica_timeout_seconds)
+    limit = min(MOVE_SECONDS, settings.replica_timeout_seconds)
     wish = Wish(move.route, move.actor, move.reason, move.evidence)
     try:
         if not going_live.is_quick(settings, store, database):
@@ -191,8 +196,11 @@ def _make(
     except Exception as error:  # noqa: BLE001  # a run is made of it, and fails in turn if it must
         context.log.warning(f"move {move.id} is left to a run: {type(error).__name__}: {error}")
         return None
-    for event in live_events(done, settings, store, database, triton):
-        context.instance.report_runless_asset_event(event)
+    try:
+        for event in live_events(done, settings, store, database, triton):
+            context.instance.report_runless_asset_event(event)
+    except GenreError as error:  # who serves is booked, and whether it still answers is not known
+        context.log.warning(f"move {move.id} is made, and not reported to the end: {error}")
     return f"{done.live.route} serves: {move.reason}"
 
 
@@ -226,11 +234,6 @@ def _reconcile(
         return dg.SkipReason(f"{apart}; looked at again in a moment")
     config = {"route": route or "keep", "reason": apart, "actor": "reconciliation"}
     return _request(context, f"reconcile-{since:.0f}", {"ops": {"live_ensemble": {"config": config}}})
-
-
-def _store(settings: Settings) -> ObjectStore:
-    """The store, given up on within the time that a tick has."""
-    return ObjectStore(s3_client(settings, read_seconds=10.0, attempts=2))
 
 
 def _request(

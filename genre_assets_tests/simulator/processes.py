@@ -277,7 +277,7 @@ def patched(world_of: Callable[[], World]) -> Iterator[None]:
             sensors,
             datetime=Clock,
             ModelRepository=lambda _: world_of().files,
-            _store=lambda _: None,
+            store_for_a_tick=lambda _: None,
             live_events=lambda *_: (),
         ),
         mock.patch.multiple(drift_assets, decide=lambda *_: judge(world_of()), report=lambda *_: []),

@@ -6,7 +6,7 @@ import dagster as dg
 import pytest
 
 from genre_assets import audit
-from genre_assets.errors import PermanentFailure
+from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.serving import assets, sensors
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import Wish
@@ -82,6 +82,20 @@ def test_the_tick_that_judges_a_window_moves_before_it_reports(
     assert routes == ["fallback"]
     assert serving(live) == ("fallback", False, False)
     assert shown(instance)[0]["route"] == "fallback"
+
+
+def test_a_move_that_is_made_and_cannot_be_checked_is_said_to_be_made(
+    live: LiveStack, resources: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> None:
+        raise TransientFailure("Triton does not answer")
+
+    drifted(live, 9)
+    monkeypatch.setattr("genre_assets.serving.going_live.inspect", away)
+    said = tick(sensors.promotion_due, resources, instance)
+    assert isinstance(said, dg.SkipReason)
+    assert "fallback serves: " in str(said.skip_message)
+    assert serving(live) == ("fallback", False, False)
 
 
 def test_what_cannot_be_done_in_a_tick_is_left_to_one_run_that_is_not_overtaken(
