@@ -74,7 +74,8 @@ def prometheus(live: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
 
         def recorded() -> bool:  # a series that begins with its first answer has no rate until the next
             live.client.predict([clip(1), b"rubbish" * 99])
-            return bool(asked.value("genre:predictions:rate5m > 0"))
+            first = ("genre:predictions:rate5m", "genre:availability:ratio5m", "genre:request_seconds:p50_5m")
+            return all(asked.value(f"{name} > 0") for name in first)  # of Triton and of its door, scraped apart
 
         until(recorded, "answers were counted and recorded", 60, pause=1.0)
         yield asked

@@ -32,6 +32,7 @@ from genre_assets_tests.waiting import until
 
 __all__ = ["first_release"]
 pytestmark = pytest.mark.stack
+MODELS = ("pre_processor", "post_processor")  # they read the settings
 SECONDS = 60.0  # a busy machine takes its time
 
 
@@ -55,10 +56,16 @@ class Capturing:
 
     def _load(self, env: str) -> None:
         (self.live.settings.home / "stack.env").write_text(env)
-        for model in ("pre_processor", "post_processor"):
+        before = stub_processes(self.live)
+        for model in MODELS:
             load_anew(self.live.settings.repository, self.live.control, self.live.model(model))
-        # The process of before still uploads what is in the spool, by its own settings, until it has ended.
-        until(lambda: len(stub_processes(self.live).get("post_processor", set())) == 1, "the old one has ended", 60)
+        # A process of before still uploads what is in the spool, by its own settings, until it has ended; and whoever
+        # kills one next must not meet one that is on its way out: nobody puts another in its place.
+        until(lambda: all(self._anew(model, before[model]) for model in MODELS), "those of before have ended", 60)
+
+    def _anew(self, model: str, before: set[int]) -> bool:
+        now = stub_processes(self.live).get(model, set())
+        return bool(now) and not now & before
 
     @property
     def spool(self) -> Path:
