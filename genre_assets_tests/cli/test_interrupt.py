@@ -79,7 +79,7 @@ def test_a_run_goes_on_and_its_page_is_named(stack: Stack) -> None:
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_the_services_go_on_starting_and_the_story_says_how_to_end_it(tmp_path: Path) -> None:
-    variables = {**environment(tmp_path), "GENRE_PORT_OFFSET": "1900"}
+    variables = {**environment(tmp_path), "GENRE_PORT_OFFSET": "890"}
     for words in (("up",), ("demo",)):
         process = started(variables, *words)
         said = interrupted(
