@@ -5,19 +5,21 @@ Nothing is changed and nothing is loaded: versions are read where they are writt
 
 import hashlib
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from genre_assets.audio.extract import FEATURE_SETS
 from genre_assets.errors import GenreError
 from genre_assets.packaging.code import model_files
 from genre_assets.packaging.environment import lock as locks
 from genre_assets.packaging.model_repository import ModelRepository
-from genre_assets.packaging.release import Release
 from genre_assets.settings import Settings
 from genre_assets.stack import table_versions
 from genre_assets.stack.configuration import own_addresses
 from genre_assets.stack.diagnosis import Diagnosis, Level
 from genre_assets.stack.supervision.run_files import supervisor_pid
 from genre_assets.triton.protocol import PYTHON_MODELS, model_for
+
+if TYPE_CHECKING:
+    from genre_assets.packaging.release import Release
 
 SUBJECT = "versions"
 
@@ -76,7 +78,9 @@ def in_database(name: str, found: str | None) -> Iterator[Diagnosis]:
         )  # fmt: skip
 
 
-def _code(release: Release) -> Iterator[Diagnosis]:
+def _code(release: "Release") -> Iterator[Diagnosis]:
+    from genre_assets.audio.extract import FEATURE_SETS  # the databases' part, which is asked beside, is not kept waiting
+
     spec = release.spec
     features = FEATURE_SETS.get(spec.feature_set)
     here = features.version if features else "none"
@@ -103,7 +107,7 @@ def _code(release: Release) -> Iterator[Diagnosis]:
         )  # fmt: skip
 
 
-def _environment(release: Release, repository: ModelRepository) -> Iterator[Diagnosis]:
+def _environment(release: "Release", repository: ModelRepository) -> Iterator[Diagnosis]:
     folder = repository.path.parent / "environments" / release.environment
     try:
         found = locks.read(folder).lock.hash

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import socket
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -170,3 +172,10 @@ def test_the_versions_that_libraries_know_are_read_right() -> None:
         assert table_versions.known(name).heads == set(script.get_heads())
         assert table_versions.known(name).revisions == {one.revision for one in script.walk_revisions()}
     assert table_versions.known("genre").heads == {migrations.HEAD}
+
+
+def test_what_databases_are_asked_with_waits_for_no_signal_processing() -> None:
+    """All questions of `status` share one processor and its deadline: what one imports, the others wait for."""
+    script = "import sys, genre_assets.stack.skew as s; print([m for m in ('scipy', 'av', 'numpy') if m in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,7 +1,7 @@
 """Onsets and tempo, from the mel spectrogram in decibels."""
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from genre_assets.audio.dsp import filters, kernel
 from genre_assets.audio.dsp.filters import FRAME, HOP, Doubles, Floats

@@ -6,7 +6,7 @@ remains of the clip without the harmonic one, and one inverse transform is enoug
 """
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from genre_assets.audio.dsp import filters, kernel
 from genre_assets.audio.dsp.filters import FRAME, HOP, OVERLAP, Doubles, Floats

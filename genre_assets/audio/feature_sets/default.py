@@ -9,7 +9,7 @@ not genres (docs/decisions/0042-default-feature-set.md has the measurement). Tim
 from itertools import pairwise
 
 import numpy as np
-import scipy.fft
+import scipy
 
 from genre_assets.audio.dsp import filters, kernel, rhythm, separation
 from genre_assets.audio.dsp.filters import HOP, MELS, Doubles, Floats

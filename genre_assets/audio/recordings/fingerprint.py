@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import scipy.fft
+import scipy
 from numpy.typing import NDArray
 
 from genre_assets.audio.dsp import kernel
