@@ -234,19 +234,23 @@ class Watch:
         )
 
     def _serves(self, route: str) -> bool:
-        """Whether the route serves, given the time that a decided promotion takes."""
+        """Whether the route serves, and is booked, given the time that a decided promotion takes.
+
+        Triton alone says it too early: what answers otherwise than offline is taken back.
+        """
         end = time.monotonic() + REACTION_SECONDS
         while True:
-            if self.control.route() == route:
+            decided, booked = self._newest_move()
+            if (decided, booked) == (route, True) and self.control.route() == route:
                 return True
-            if self._decided() != route or time.monotonic() > end:
+            if decided != route or time.monotonic() > end:
                 return False
             time.sleep(0.5)
 
-    def _decided(self) -> str | None:
-        newest = "SELECT route FROM route_state WHERE dropped_at IS NULL ORDER BY id DESC LIMIT 1"
+    def _newest_move(self) -> tuple[str | None, bool]:
+        newest = "SELECT route, switched_at FROM route_state WHERE dropped_at IS NULL ORDER BY id DESC LIMIT 1"
         rows = self.database.rows(newest)
-        return str(rows[0]["route"]) if rows else None
+        return (str(rows[0]["route"]), rows[0]["switched_at"] is not None) if rows else (None, False)
 
 
 def _close(settings: Settings, narrator: Narrator, told: Told) -> None:
