@@ -58,6 +58,7 @@ def prometheus(live: LiveStack, tmp_path_factory: pytest.TempPathFactory) -> Ite
     for name in ("prometheus", "prometheus-node-exporter"):
         program(name)
     home = tmp_path_factory.mktemp("prometheus")
+    live.serve("champion")  # others share the server, and leave it as they please
     booked = live.database.rows("SELECT id FROM route_state")
     route_state.confirm(live.database, "champion", actor="build", reason="first")
     beats.keep(live.database, {"drift": beats.Ticks(datetime.now(UTC), 0)}, now=datetime.now(UTC), channels=1)
