@@ -1,5 +1,6 @@
 """What sets drift and promotion going. Each sensor is a thin shell over a pure or a database function."""
 
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ from genre_assets.packaging.model_repository import ModelRepository
 from genre_assets.runs.automation import unfinished_runs
 from genre_assets.serving import drift_assets, going_live
 from genre_assets.serving.agent import fleet
-from genre_assets.serving.assets import live_events
+from genre_assets.serving.assets import live_ensemble, live_events
 from genre_assets.serving.drift import window_store
 from genre_assets.serving.drift.windows import Rules
 from genre_assets.serving.feedback import labels, training_clips
@@ -32,6 +33,7 @@ PURPOSE = "genre/purpose"  # tag of the runs that these sensors ask for
 EVALUATE_SECONDS = 20.0
 PAGE_AFTER, PAGE_AT_LAST = timedelta(seconds=20), timedelta(minutes=10)
 MOVE_SECONDS = 20.0  # that replicas are waited for within a tick, which has a minute
+AGREES = threading.Event()  # the page of live_ensemble and the books, at some time since this process began
 
 
 @dg.sensor(
@@ -211,7 +213,7 @@ def _reconcile(
     triton: TritonControl,
     route: str | None,
 ) -> dg.RunRequest | dg.SkipReason | None:
-    """A run that makes files and Triton (or the wish for all replicas) equal to the books, if they have been apart for seconds."""
+    """A run that makes files, Triton (or the wish for all replicas) and the page equal to the books, if they have been apart for seconds."""
     try:
         if settings.serving_agents:
             apart = fleet.difference(settings, database, route)
@@ -221,6 +223,7 @@ def _reconcile(
             )
     except TransientFailure:
         return None  # the supervisor restarts a server that is away
+    apart = apart or _shown_otherwise(context, route)
     now = datetime.now(UTC).timestamp()
     since = float(context.cursor or 0.0)
     if apart is None:
@@ -234,6 +237,22 @@ def _reconcile(
         return dg.SkipReason(f"{apart}; looked at again in a moment")
     config = {"route": route or "keep", "reason": apart, "actor": "reconciliation"}
     return _request(context, f"reconcile-{since:.0f}", {"ops": {"live_ensemble": {"config": config}}})
+
+
+def _shown_otherwise(context: dg.SensorEvaluationContext, route: str | None) -> str | None:
+    """What the page of `live_ensemble` says other than the books: who died between booking a move and reporting it left that.
+
+    Compared from the start of this process, which may have died so, until both agree.
+    """
+    if route is None or AGREES.is_set():
+        return None
+    newest = context.instance.get_latest_materialization_event(live_ensemble.key)
+    made = newest.asset_materialization if newest else None
+    said = made.metadata.get("route") if made else None
+    if said is None or said.value == route:
+        AGREES.set()
+        return None
+    return f"the {route} serves by the books, but the page of live_ensemble says {said.value}"
 
 
 def _request(

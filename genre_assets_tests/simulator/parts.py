@@ -264,3 +264,6 @@ class Instance:
         """Runs of one purpose."""
         self.world.pause()
         return [run.record() for run in self.world.runs if run.purpose == filters.tags[PURPOSE]]
+
+    def get_latest_materialization_event(self, _: dg.AssetKey) -> None:
+        """What a page shows: pages are not played here."""

@@ -176,6 +176,8 @@ def test_the_versions_that_libraries_know_are_read_right() -> None:
 
 def test_what_databases_are_asked_with_waits_for_no_signal_processing() -> None:
     """All questions of `status` share one processor and its deadline: what one imports, the others wait for."""
-    script = "import sys, genre_assets.stack.skew as s; print([m for m in ('scipy', 'av', 'numpy') if m in sys.modules])"
+    script = (
+        "import sys, genre_assets.stack.skew as s; print([m for m in ('scipy', 'av', 'numpy') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

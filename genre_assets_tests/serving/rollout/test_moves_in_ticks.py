@@ -1,5 +1,7 @@
 """What drift has decided is done by the tick that finds it, over a real Triton; what a tick cannot do is left to a run."""
 
+import sys
+import threading
 from typing import Any
 
 import dagster as dg
@@ -10,6 +12,7 @@ from genre_assets.errors import PermanentFailure, TransientFailure
 from genre_assets.serving import assets, sensors
 from genre_assets.serving.promotion import route_state
 from genre_assets.serving.promotion.moves import Wish
+from genre_assets.serving.rollout import reconciliation
 from genre_assets_tests.serving.drift_platform import instance, tick
 from genre_assets_tests.serving.live_stack import LiveStack
 from genre_assets_tests.serving.rollout.test_persons_word import champion_serves, drifted, moves, serving
@@ -96,6 +99,31 @@ def test_a_move_that_is_made_and_cannot_be_checked_is_said_to_be_made(
     assert isinstance(said, dg.SkipReason)
     assert "fallback serves: " in str(said.skip_message)
     assert serving(live) == ("fallback", False, False)
+
+
+def test_a_page_that_a_dead_tick_left_behind_the_books_is_made_anew_by_a_run(
+    live: LiveStack, resources: dict[str, Any], instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sensors, "AGREES", threading.Event())
+    monkeypatch.setattr(reconciliation, "SETTLING_SECONDS", 0.0)
+    before = {**resources, "store": live.store}
+    assert dg.materialize([assets.live_ensemble], instance=instance, resources=before).success  # the champion's page
+    drifted(live, 9)
+    with monkeypatch.context() as dying:
+        dying.setattr(sensors, "live_events", lambda *_: sys.exit("killed"))
+        with pytest.raises(SystemExit, match="killed"):
+            tick(sensors.promotion_due, resources, instance)
+    assert serving(live) == ("fallback", False, False), "it was booked"
+    asked = tick(sensors.promotion_due, resources, instance)
+    assert isinstance(asked, dg.RunRequest)
+    wanted = asked.run_config["ops"]["live_ensemble"]["config"]
+    assert wanted["route"] == "fallback"
+    assert wanted["reason"] == "the fallback serves by the books, but the page of live_ensemble says champion"
+    assert dg.materialize(
+        [assets.live_ensemble], instance=instance, resources=before, run_config=asked.run_config
+    ).success
+    assert isinstance(tick(sensors.promotion_due, resources, instance), dg.SkipReason)
+    assert sensors.AGREES.is_set()
 
 
 def test_what_cannot_be_done_in_a_tick_is_left_to_one_run_that_is_not_overtaken(
