@@ -4,6 +4,7 @@
 set -eu
 cd "$1"
 rm -rf share/jupyter share/man
+rm -rf evidently # its scripts once more, for notebooks
 cd lib/python3.11/site-packages
 # The tests that libraries ship, and their data.
 for library in pandas numpy scipy sklearn statsmodels pyarrow matplotlib networkx dask distributed sqlalchemy gevent; do
@@ -12,6 +13,13 @@ for library in pandas numpy scipy sklearn statsmodels pyarrow matplotlib network
     fi
 done
 rm -rf onnx/backend/test jupyterlab_plotly
+find statsmodels/datasets -type f -name '*.csv' -delete
+# The pages of a server of Evidently's: of it, reports are written.
+rm -rf evidently/ui/service/assets evidently/legacy/ui/assets
+# Kubernetes' API once more, for asyncio: Dagster's launcher asks the other one.
+rm -rf kubernetes/aio
+# The scripts of Dask's dashboard as their authors read them: browsers are given the minified ones.
+find bokeh/server/static/js -type f -name '*.js' ! -name '*.min.js' -delete
 # What extensions are compiled from and against, the maps of minified scripts, notebooks.
 rm -rf pyarrow/include pyarrow/src numpy/_core/include numpy/_core/lib
 find . -type f \( -name '*.a' -o -name '*.c' -o -name '*.cc' -o -name '*.cpp' -o -name '*.h' -o -name '*.hpp' -o -name '*.pyx' \
