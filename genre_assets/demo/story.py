@@ -238,19 +238,16 @@ class Watch:
 
         Triton alone says it too early: what answers otherwise than offline is taken back.
         """
+        from genre_assets.serving.promotion import route_state
+
         end = time.monotonic() + REACTION_SECONDS
         while True:
-            decided, booked = self._newest_move()
-            if (decided, booked) == (route, True) and self.control.route() == route:
+            now = route_state.standing(self.database)
+            if now.due is None and now.wanted == route == self.control.route():
                 return True
-            if decided != route or time.monotonic() > end:
+            if now.wanted != route or time.monotonic() > end:
                 return False
             time.sleep(0.5)
-
-    def _newest_move(self) -> tuple[str | None, bool]:
-        newest = "SELECT route, switched_at FROM route_state WHERE dropped_at IS NULL ORDER BY id DESC LIMIT 1"
-        rows = self.database.rows(newest)
-        return (str(rows[0]["route"]), rows[0]["switched_at"] is not None) if rows else (None, False)
 
 
 def _close(settings: Settings, narrator: Narrator, told: Told) -> None:

@@ -79,9 +79,8 @@ def in_database(name: str, found: str | None) -> Iterator[Diagnosis]:
 
 
 def _code(release: "Release") -> Iterator[Diagnosis]:
-    from genre_assets.audio.extract import (
-        FEATURE_SETS,  # the databases' part, which is asked beside, is not kept waiting
-    )
+    # Here, so that the databases' part, which is asked beside, is not kept waiting.
+    from genre_assets.audio.extract import FEATURE_SETS
 
     spec = release.spec
     features = FEATURE_SETS.get(spec.feature_set)
