@@ -51,6 +51,7 @@ def run() -> list[dict[str, Any]]:
             stories.append(time.monotonic() - began)
         done(home, "run")  # trains by the documented settings, where the story's are shorter
         idle = [_timed(home, "run") for _ in range(3)]
+        launched = _timed(home, "run", "--force")
         settings = load_settings(home)
         parts = list(_parts_of_a_run(settings))
         database = Database(settings.database_url.get_secret_value())
@@ -62,8 +63,9 @@ def run() -> list[dict[str, Any]]:
         at_most("the last item of a bad window, to the fallback that serves, p95", reaction, REACTION, "s", __name__),
         at_most("the demo once more on a stack that is up", float(np.median(stories[1:])), STORY_AGAIN, "s", __name__),
         at_most("a run that finds nothing to do", float(np.median(idle)), NOTHING, "s", __name__),
+        row("the same run, launched all the same", launched, "s", __name__),
         *(row(f"the demo once more: {what}", seconds, "s", __name__) for what, seconds in _parts_of_a_story(told)),
-        *(row(f"a run that finds nothing to do: {what}", value, unit, __name__) for what, value, unit in parts),
+        *(row(f"the same run, launched all the same: {what}", value, unit, __name__) for what, value, unit in parts),
     ]
 
 

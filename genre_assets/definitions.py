@@ -24,7 +24,7 @@ from genre_assets.models import sensors as models_sensors  # noqa: E402
 from genre_assets.packaging import assets as packaging_assets  # noqa: E402
 from genre_assets.packaging import checks as packaging_checks  # noqa: E402
 from genre_assets.resources import END_MLFLOW_RUN, default_resources  # noqa: E402
-from genre_assets.runs import automation  # noqa: E402  # after the filter, which the decorators need
+from genre_assets.runs import automation, settings_digest  # noqa: E402  # after the filter, which the decorators need
 from genre_assets.serving import alert_sensors, prune_sensors  # noqa: E402
 from genre_assets.serving import assets as serving_assets  # noqa: E402
 from genre_assets.serving import checks as serving_checks  # noqa: E402
@@ -59,13 +59,19 @@ AUDIO, MODELS, PACKAGING = (
 LIVE = dg.AssetSelection.assets("live_ensemble")
 RELEASE = dg.AssetSelection.assets("triton_repo") | LIVE
 
-JOBS = [
-    dg.define_asset_job(
+
+def whole_build(settings: Settings) -> Any:
+    """The job `build`, which names the settings that its runs are made under."""
+    return dg.define_asset_job(
         "build",
         AUDIO | MODELS | PACKAGING | LIVE,
         description="The whole flow, from the raw bucket to the live ensemble, in one run over all genres.",
+        metadata={settings_digest.IN_METADATA: settings_digest.digest(settings)},
         hooks={END_MLFLOW_RUN},
-    ),
+    )
+
+
+JOBS = [
     dg.define_asset_job(
         "ingest",
         AUDIO,
@@ -115,7 +121,7 @@ def build_defs(settings: Settings | None = None, resources: dict[str, Any] | Non
     return dg.Definitions(
         assets=dg.with_source_code_references(assets),
         asset_checks=CHECKS,
-        jobs=JOBS,
+        jobs=[whole_build(settings), *JOBS],
         sensors=[*(_every(seconds, sensor) for sensor in SENSORS), *automation.SENSORS],
         resources={**defaults, **(resources or {})},
         # One process for a run: a process for each step costs more than the steps (docs/decisions).

@@ -21,6 +21,7 @@ releases/{current.json, parity.json, wanted.json, <id>/{release.json, signature.
 reference/version=<n>/part.parquet       what drift of this version of a model is measured against
 drift/<window>/{report.json, report.html}
 predictions/<hash of the prefix>/{answers.parquet, parts/<hash>.parquet}
+builds/last.json                         what the last whole build read and left
 dagster/                                 what runs printed
 """
 
@@ -32,14 +33,18 @@ GROUPS = "groups.csv"
 SPLITS = "splits.csv"
 LABEL_SET = "labels.yaml"
 LABEL_FILES = "labels/"
+READY = "ready/"
 READY_TABLES = "ready/current.json"
 TRAINING_SET = "training_set/part.parquet"
 TRAINING_SET_MANIFEST = "training_set/manifest.json"
+ENVIRONMENTS = "environments/"
 RELEASES = "releases/"
 CURRENT_RELEASE = "releases/current.json"
 PARITY = "releases/parity.json"
 WANTED_RELEASE = "releases/wanted.json"  # what replicas are to serve, for those that the database does not reach
 REFERENCES = "reference/"
+LAST_BUILD = "builds/last.json"
+DECISIONS = "decisions/"
 AGAIN = "decisions/again/"
 DROPPED = "dropped/"
 COMPUTE_LOGS = "dagster"  # dagster-aws adds the slash

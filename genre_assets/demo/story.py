@@ -14,7 +14,7 @@ from genre_assets.demo.narrator import Narrator, Told
 from genre_assets.demo.traffic import Request, Traffic, usable_folder
 from genre_assets.errors import PermanentFailure
 from genre_assets.settings import Settings
-from genre_assets.stack.orchestrate import launch_and_follow
+from genre_assets.stack.whole_build import build
 from genre_assets.store import ObjectStore, s3_client
 
 # A demonstration has tens of clips and minutes, not thousands and days: smaller windows, shorter dwell and studies.
@@ -104,7 +104,7 @@ def _build(settings: Settings, narrator: Narrator, told: Told) -> bool:
     from genre_assets.models.tuning.card import in_one_line
 
     narrator.chapter("4. Build: features, models, champion, environment, Triton repository, live ensemble")
-    launch_and_follow(settings, "build", report=narrator.say)
+    build(settings, report=narrator.say)
     registry = ModelRegistry.from_settings(settings)
     for alias in ("champion", "fallback"):
         version = registry.version(alias)

@@ -70,11 +70,12 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
         report("the supervisor hangs: starting it and the services anew")
         down(before, report=report)
         running = None
-    now = remembered(settings.home)
+    now, renewed = remembered(settings.home), 0.0
     changed = {name for name in was.keys() | now.keys() if was.get(name) != now.get(name)}
     if running and changed and only_dagster_reads(changed):
         report("settings have changed: restarting Dagster's code server and daemon")
         _reload(settings, running, report)
+        renewed = time.time()
     elif running and changed:
         report("settings have changed: restarting the services")
         down(before, report=report)
@@ -88,6 +89,7 @@ def up(home: Path | None = None, *, extra: dict[str, str] | None = None, report:
         state_file(settings.home).unlink(missing_ok=True)  # a killed supervisor's, which says what was
         _spawn_supervisor(settings)
     _wait_for_health(settings, report)
+    graphql.wait_for_definitions(settings.dagster_url, renewed)  # the webserver may show those of before for a moment
     Database(settings.database_url.get_secret_value()).version()  # Triton's log needs the tables, and cannot make them
     if settings.appender_database_url.get_secret_value():
         let_append(settings)

@@ -75,6 +75,7 @@ def test_the_build_job_ends_well_and_a_clip_is_answered(live: Project) -> None:
     began = time.monotonic()
     live.inside("dagster-code", "genre-assets", "run", "build")
     live.note("build job, seconds", round(time.monotonic() - began))
+    assert "nothing to do" in live.inside("dagster-code", "sh", "-c", "genre-assets run build 2>&1")
     live.predict()
     well(live)
 

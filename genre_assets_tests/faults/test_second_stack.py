@@ -102,11 +102,14 @@ def test_a_stopped_supervisor_is_shown_and_goes_on_with_up(second: Settings) -> 
 
 
 def test_settings_that_only_dagster_reads_restart_nothing_else(second: Settings) -> None:
-    before = written_state(second.home)["services"]
+    before, settings = written_state(second.home)["services"], graphql.metadata_of_job(second.dagster_url, "build")
     runs = [graphql.launch(second.dagster_url, "drift") for _ in range(3)]
     done = command(second.home, "up", GENRE_WINDOW_SIZE="40", GENRE_WINDOW_MINIMUM="40")
     assert done.returncode == 0, done.stderr
     assert "restarting Dagster's code server and daemon" in done.stderr
+    assert graphql.metadata_of_job(second.dagster_url, "build") != settings, (
+        "the webserver knows the new ones when `up` ends"
+    )
     ended = [graphql.progress(second.dagster_url, run).status for run in runs]
     assert ended == ["SUCCESS"] * 3, "runs that wait or go on end first"
     after = written_state(second.home)["services"]

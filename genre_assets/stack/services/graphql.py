@@ -6,6 +6,7 @@ The same interface that the UI uses, so that the command line and the UI launch 
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.error import HTTPError, URLError
@@ -66,6 +67,18 @@ def code_location_problem(url: str) -> str | None:
     return None if entries else "the workspace is empty"
 
 
+def wait_for_definitions(url: str, since: float, timeout: float = 30.0) -> None:
+    """Until the webserver has taken in the definitions after `since`, a time of the clock; at the timeout, and where it is away, no more."""
+    text = "{workspaceOrError {... on Workspace {locationEntries {updatedTimestamp}}}}"
+    end = time.monotonic() + timeout
+    with suppress(TransientFailure, PermanentFailure):
+        while time.monotonic() < end:
+            entries = query(url, text, timeout=10)["workspaceOrError"]["locationEntries"]
+            if all(entry["updatedTimestamp"] >= since for entry in entries):
+                return
+            time.sleep(0.1)
+
+
 def daemon_problem(url: str) -> str | None:
     """Which daemon does not beat, or None."""
     text = "{instance {daemonHealth {allDaemonStatuses {daemonType healthy required}}}}"
@@ -85,9 +98,8 @@ def launch_problem(url: str, timeout: float = 6.0) -> str | None:
     """
     text = """query($job: PipelineSelector!) {executionPlanOrError(pipeline: $job, mode: "default") {
         __typename ... on PythonError {message}}}"""
-    job = {"pipelineName": "promote", "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
     try:
-        plan = query(url, text, {"job": job}, timeout=timeout)["executionPlanOrError"]
+        plan = query(url, text, {"job": _selector("promote")}, timeout=timeout)["executionPlanOrError"]
     except TransientFailure:
         return "the plan of a run is not there in time" if http_health(f"{url}/server_info", 2.0).healthy else None
     except PermanentFailure as error:
@@ -157,6 +169,40 @@ def _done(answer: dict[str, Any], name: str) -> None:
         raise PermanentFailure(f"Dagster did not change the partitions {name}: {answer.get('message')}")
 
 
+def metadata_of_job(url: str, job: str) -> dict[str, str]:
+    """The texts in the metadata of a job, as its definition has them."""
+    text = """query($job: PipelineSelector!) {pipelineOrError(params: $job) {... on Pipeline {
+        metadataEntries {label ... on TextMetadataEntry {text}}}}}"""
+    found = query(url, text, {"job": _selector(job)})["pipelineOrError"]
+    return {entry["label"]: entry["text"] for entry in found.get("metadataEntries", []) if entry.get("text")}
+
+
+def materialised(url: str, job: str) -> dict[str, Any]:
+    """Of each asset of a job whether it was ever materialised; of a partitioned one, how many partitions are, and failed."""
+    text = """query($job: PipelineSelector!) {assetNodes(pipeline: $job) {assetKey {path}
+        partitionStats {numPartitions numMaterialized numFailed} assetMaterializations(limit: 1) {runId}}}"""
+    return {
+        "/".join(node["assetKey"]["path"]): node["partitionStats"] or bool(node["assetMaterializations"])
+        for node in query(url, text, {"job": _selector(job)})["assetNodes"]
+    }
+
+
+def jobs_beside(url: str, run_id: str) -> set[str]:
+    """The jobs of other runs that were at work since this one started, or are."""
+    text = "query($id: ID!) {runOrError(runId: $id) {... on Run {startTime}}}"
+    since = query(url, text, {"id": run_id})["runOrError"]["startTime"]
+    text = """query($since: Float!, $at_work: [RunStatus!]) {
+        touched: runsOrError(filter: {updatedAfter: $since}) {... on Runs {results {runId jobName startTime}}}
+        at_work: runsOrError(filter: {statuses: $at_work}) {... on Runs {results {runId jobName startTime}}}}"""
+    found = query(url, text, {"since": since, "at_work": ["STARTED", "CANCELING"]})
+    runs = [*found["touched"]["results"], *found["at_work"]["results"]]
+    return {run["jobName"] for run in runs if run["runId"] != run_id and run["startTime"] is not None}
+
+
+def _selector(job: str) -> dict[str, str]:
+    return {"pipelineName": job, "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION}
+
+
 def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config: dict[str, Any] | None = None) -> str:
     """Launch a named job as the UI does; returns the run id.
 
@@ -166,7 +212,7 @@ def launch(url: str, job: str, *, tags: dict[str, str] | None = None, run_config
         __typename ... on LaunchRunSuccess {run {runId}} ... on PythonError {message}
         ... on PipelineNotFoundError {message} ... on RunConfigValidationInvalid {errors {message}}}}"""
     params = {
-        "selector": {"pipelineName": job, "repositoryName": REPOSITORY, "repositoryLocationName": LOCATION},
+        "selector": _selector(job),
         "mode": "default",
         "runConfigData": run_config or {},
         "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in (tags or {}).items()]},

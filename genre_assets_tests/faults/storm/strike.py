@@ -148,7 +148,7 @@ class Storm:
 
     def _work(self) -> list[tuple[str, ...]]:
         ingests = [("ingest", str(folder)) for folder in self.commands.folders]
-        return [*ingests, ("run", "build"), ("promote", "champion", "--reason", "after the storm")]
+        return [*ingests, ("run", "build", "--force"), ("promote", "champion", "--reason", "after the storm")]
 
     def _apart(self) -> object:
         routes = invariants.routes(self.settings)

@@ -139,7 +139,7 @@ class Commands(threading.Thread):
         return self.chance.choice(
             [
                 ("ingest", str(self.chance.choice(self.folders))),
-                ("run", "build"),
+                ("run", "build", "--force"),
                 ("run", "drift"),
                 ("promote", "fallback", "--reason", "storm"),
                 ("promote", "champion", "--reason", "storm"),
