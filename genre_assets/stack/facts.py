@@ -16,7 +16,7 @@ from urllib.request import Request, urlopen
 
 from genre_assets import keys, labels
 from genre_assets.errors import TransientFailure
-from genre_assets.packaging.code import SOURCES
+from genre_assets.packaging.code import PACKAGE, ROOT, SOURCES
 from genre_assets.packaging.environment.lock import DEFINITION
 from genre_assets.runs import settings_digest
 from genre_assets.settings import Settings
@@ -24,7 +24,6 @@ from genre_assets.stack import skew
 from genre_assets.stack.services import graphql
 from genre_assets.store import ObjectStore
 
-PACKAGE = Path(__file__).parents[1]
 Facts = Mapping[str, str]
 
 
@@ -89,7 +88,7 @@ def _code() -> str:
 
 
 def _files() -> Iterator[Path]:
-    for folder in (PACKAGE, SOURCES, DEFINITION):
+    for folder in (ROOT / PACKAGE, SOURCES, DEFINITION):
         yield from sorted(path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -115,7 +116,7 @@ def test_other_code_and_other_settings_are_seen(built: Stack, monkeypatch: pytes
     store = store_of(built)
     before = facts.state(built.settings, store)
     monkeypatch.setattr(graphql, "metadata_of_job", lambda *_: {"settings": "others"})
-    monkeypatch.setattr(facts, "SOURCES", facts.PACKAGE)
+    monkeypatch.setattr(facts, "SOURCES", Path(facts.__file__).parent)
     assert facts.state(built.settings, store).changed_since(before) == ["code", "settings"]
 
 
