@@ -21,7 +21,7 @@ from genre_assets.processes import MARKER, kill, orphan_processes, stopped_membe
 from genre_assets.settings import Settings, load_settings
 from genre_assets.shipped.servers import ensure
 from genre_assets.stack.closed_folder import close_to_others
-from genre_assets.stack.configuration import configure, only_dagster_reads, remembered
+from genre_assets.stack.configuration import configure, only_dagster_reads, remembered, stated_outside
 from genre_assets.stack.services import graphql
 from genre_assets.stack.services.catalogue import RELOADED, services
 from genre_assets.stack.services.database_roles import let_append
@@ -209,7 +209,9 @@ def _as_last_seen(standing: dict[str, Any], why: str) -> Health:
 
 def _spawn_supervisor(settings: Settings) -> None:
     log = settings.home / "logs" / "supervisor.log"
-    environment = {**os.environ, "GENRE_HOME": str(settings.home), MARKER: str(settings.home)}
+    # What this shell states is in `stack.env` by now; in the supervisor's environment it would win over every later `up`.
+    kept = {name: value for name, value in os.environ.items() if name not in stated_outside()}
+    environment = {**kept, "GENRE_HOME": str(settings.home), MARKER: str(settings.home)}
     with append(log) as output:
         subprocess.Popen(
             [sys.executable, "-m", "genre_assets.stack.supervisor"],
