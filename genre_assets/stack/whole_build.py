@@ -73,7 +73,7 @@ def _keep(settings: Settings, store: ObjectStore, run_id: str, before: State) ->
 
 
 def _last(settings: Settings, store: ObjectStore) -> LastBuild | None:
-    """What is on record of a run that Dagster still knows."""
+    """What is on record; None where nothing is, or nothing that can be read."""
     try:
         kept: dict[str, Any] = store.read_json(settings.serving_bucket, keys.LAST_BUILD)
         return LastBuild(kept["run"], State(kept["read"], kept["left"]))
